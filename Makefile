@@ -1,0 +1,43 @@
+# Few verbs. The environment is remade only when the lock file or pyproject.toml changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help env up test lint bench mutants docs clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+env: $(STAMP) ## the virtual environment, exactly as locked
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+up: env ## the whole system in the foreground; Ctrl-C ends it
+	@exec $(BIN)/muster up $(ARGS)
+
+test: env ## all tests
+	$(BIN)/python -m pytest tests $(ARGS)
+
+lint: env ## style, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+bench: env ## CPU per heartbeat and bytes per node, beside the targets
+	$(BIN)/python -m bench $(ARGS)
+
+mutants: env ## break each guard in turn: the suite must fail every time
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+docs: env ## draw the diagrams and tables of docs/ from the code
+	$(BIN)/python -m docs.build $(ARGS)
+
+clean: ## everything a working copy makes
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
