@@ -1,0 +1,25 @@
+"""What can go wrong between a process and the store.
+
+StoreError
+├── StoreUnavailable   the store can't be asked now; retry later
+│   └── StoreRefused   it answers, but refuses writes (memory, replicas, read-only)
+└── StoreMisbehaved    a script answered what it never answers: our bug
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store can't be asked right now; nothing is known about what it did last."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The store answers but refuses writes: out of memory, too few replicas, or read-only."""
+
+
+class StoreMisbehaved(StoreError):
+    """A script failed or answered out of its contract: a bug of ours."""

@@ -1,0 +1,38 @@
+"""The registry: facts in the store, one method = one script.
+
+Gateways write facts (`writing`, `presence`), sweepers judge (`judging`), operators intend
+(`operating`), everybody reads (`reading`). None of them knows the others.
+"""
+
+from __future__ import annotations
+
+from registry.judging import Judging
+from registry.model import Problem
+from registry.operating import Operating
+from registry.presence import Presence
+from registry.problems import problems_of
+from registry.reading import Reading
+from registry.settings import RegistrySettings
+from registry.store import Store
+
+
+class Registry(Operating, Presence, Judging, Reading):
+    """Everything that can be asked of the store, under one prefix."""
+
+    @classmethod
+    async def connect(cls, settings: RegistrySettings) -> Registry:
+        """Opens the store that the settings name; connects on first use."""
+        store = await Store.connect(settings.redis_url, timeout_s=settings.redis_timeout_s)
+        return cls(store, settings)
+
+    async def problems(self) -> list[Problem]:
+        """What is wrong with the store's set-up, worst first."""
+        return problems_of(await self.store.info(), single=self.store.single)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable unless the store answers now."""
+        await self.store.ping()
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self.store.close()

@@ -1,0 +1,52 @@
+#!lua
+-- patrol(partitions) : one sweeper's second in its partitions: lease, observed time, what waits.
+--
+-- KEYS  per partition: lease (string, owner), swept (string 'ms run_id'), unobserved (int, ms),
+--       todo (set of ids), due (zset id -> ms)
+-- ARGV  owner, lease_ms, observe '0'|'1', gap_ms, limit, ask_run_id '0'|'1'
+-- Reply {now, {held, unobserved, swept, next_due, {marked}, {due}} per partition}
+--
+-- Idempotent but for SPOP; a popped id's alarm is set 5 s ahead first, so a sweeper that dies with
+-- it loses nothing. Written as a write script so that it is refused whenever beats would be.
+--@include clock
+local owner, lease_ms, observe = ARGV[1], ARGV[2], ARGV[3] == '1'
+local gap_ms, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
+local now = now_ms()
+local run_id = ''
+if ARGV[6] == '1' then
+  run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+end
+local reply = { now }
+for i = 1, #KEYS, 5 do
+  local lease, swept, unobserved, todo, due =
+    KEYS[i], KEYS[i + 1], KEYS[i + 2], KEYS[i + 3], KEYS[i + 4]
+  local holder = redis.call('GET', lease)
+  if holder and holder ~= owner then
+    reply[#reply + 1] = { 0, 0, 0, 0, {}, {} }
+  else
+    redis.call('SET', lease, owner, 'PX', lease_ms)
+    local seen = redis.call('GET', swept)
+    if observe then
+      local at, run = string.match(seen or '', '^(%d+) (%w*)$')
+      if at then
+        local gap = now - tonumber(at)
+        if gap > gap_ms or gap < 0 or run ~= run_id then
+          redis.call('INCRBY', unobserved, int(gap))
+        end
+      end
+      redis.call('SET', swept, int(now) .. ' ' .. run_id)
+    end
+    local marked = {}
+    if limit > 0 then
+      marked = redis.call('SPOP', todo, limit)
+      for _, id in ipairs(marked) do redis.call('ZADD', due, 'LT', int(now + 5000), id) end
+    end
+    local rings = redis.call('ZRANGEBYSCORE', due, '-inf', int(now), 'LIMIT', 0, math.max(limit, 1))
+    local first = redis.call('ZRANGEBYSCORE', due, '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    reply[#reply + 1] = {
+      1, num(redis.call('GET', unobserved)), num(string.match(seen or '', '^%d+')),
+      num(first[2]), marked, rings,
+    }
+  end
+end
+return reply

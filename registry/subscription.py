@@ -1,0 +1,128 @@
+"""Listening to sharded channels, for as long as asked.
+
+Messages are lost while a connection is down: nothing rests on hearing every one. A watchdog
+publishes to one of the channels and demands to hear itself, since a dead subscription can look
+alive for minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from redis import exceptions as rx
+
+from registry.store import Store
+
+_WATCHDOG = b'{"t":"watchdog"}'
+
+
+class Subscription:
+    """An async iterator of payloads from sharded channels; reconnects by itself.
+
+    Use as an async context manager. `healthy` is true while the watchdog hears itself.
+    """
+
+    def __init__(self, store: Store, channels: Sequence[str], *, watchdog_s: float = 2.0) -> None:
+        self._store = store
+        self._channels = list(channels)
+        self._watchdog_s = watchdog_s
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=100_000)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._heard: dict[str, float] = {}
+
+    async def __aenter__(self) -> Subscription:
+        self._tasks = [asyncio.create_task(self._listen())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._messages()
+
+    async def _messages(self) -> AsyncIterator[bytes]:
+        while True:
+            yield await self._queue.get()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every part of the subscription was heard lately."""
+        now = self._store.clock.monotonic()
+        return bool(self._heard) and all(
+            now - at < 3 * self._watchdog_s for at in self._heard.values()
+        )
+
+    async def _listen(self) -> None:
+        pause = 0.05
+        while True:
+            try:
+                groups = self._store.nodes_of(self._channels)
+                self._heard = dict.fromkeys(groups, 0.0)
+                listeners = [
+                    asyncio.create_task(self._listen_to(node, channels))
+                    for node, channels in groups.items()
+                ]
+                try:
+                    done, _ = await asyncio.wait(listeners, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+                finally:
+                    for task in listeners:
+                        task.cancel()
+                    await asyncio.gather(*listeners, return_exceptions=True)
+            except (rx.RedisError, OSError, asyncio.TimeoutError):
+                pass
+            self._heard = dict.fromkeys(self._heard or {"": 0.0}, 0.0)
+            if not self._store.single:
+                with contextlib.suppress(Exception):
+                    await self._store.client.initialize()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    def _pubsub(self, channels: Sequence[str]) -> tuple[Any, Any]:
+        client = self._store.client
+        if self._store.single:
+            return client.pubsub(), None
+        node = client.get_node_from_key(channels[0])
+        return client.pubsub(node=node), node
+
+    async def _listen_to(self, name: str, channels: Sequence[str]) -> None:
+        pubsub, node = self._pubsub(channels)
+        clock = self._store.clock
+        try:
+            await pubsub.ssubscribe(*channels)
+            started = clock.monotonic()
+            asked = 0.0
+            while True:
+                if clock.monotonic() - asked > self._watchdog_s:
+                    asked = clock.monotonic()
+                    await asyncio.wait_for(
+                        self._store.client.execute_command("SPUBLISH", channels[0], _WATCHDOG),
+                        self._store.timeout_s,
+                    )
+                message = await self._next(pubsub, node)
+                now = clock.monotonic()
+                if message is not None and message["type"] in ("smessage", "message"):
+                    data = message["data"]
+                    if data == _WATCHDOG:
+                        self._heard[name] = now
+                    elif not self._queue.full():
+                        self._queue.put_nowait(data)
+                if now - max(started, self._heard[name]) > 3 * self._watchdog_s:
+                    raise OSError("the subscription no longer hears itself")
+        finally:
+            with contextlib.suppress(Exception):
+                await pubsub.aclose()
+
+    async def _next(self, pubsub: Any, node: Any) -> Any:
+        timeout = self._watchdog_s / 2
+        if node is None:
+            return await pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout)
+        return await pubsub.get_sharded_message(
+            ignore_subscribe_messages=True, timeout=timeout, target_node=node
+        )
