@@ -1,0 +1,91 @@
+"""A gateway's settings: what all processes share, and what concerns sockets and HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from registry.settings import RegistrySettings, setting
+
+
+@dataclass(frozen=True)
+class GatewaySettings(RegistrySettings):
+    """Read once when the gateway starts."""
+
+    host: str = setting("127.0.0.1", "The address to listen on.")
+    port: int = setting(8080, "The port to listen on; 0 takes a free one.")
+    locale: Literal["zh", "en"] = setting(
+        "zh", "The language of messages to nodes that do not ask for one."
+    )
+    secret: list[str] = setting(
+        [],
+        "The fleet secret node tokens are made with; several, comma separated, for rotation: "
+        "the first signs, all are accepted. Without one no token is issued or checked.",
+        secret=True,
+    )
+    require_node_token: bool = setting(False, "A known node id is refused without its token.")
+    join_tokens: list[str] = setting(
+        [],
+        "If given, a node must show one of these, comma separated, to connect.",
+        secret=True,
+    )
+    max_message_bytes: int = setting(8_388_608, "The largest frame; a larger one closes 1009.")
+    max_report_bytes: int = setting(262_144, "The largest registration or heartbeat.")
+    buffer_limit_bytes: int = setting(
+        268_435_456, "What all sockets together may have buffered before some are closed 4429."
+    )
+    register_timeout_s: float = setting(
+        60.0, "A socket without a registration for this long is closed 4408."
+    )
+    messages_burst: int = setting(60, "Messages a socket may send at once.")
+    messages_per_s: float = setting(6.0, "Messages a socket may send lastingly, per second.")
+    registrations_burst: int = setting(5, "Registrations a socket may send at once.")
+    registrations_per_s: float = setting(
+        0.2, "Registrations a socket may send lastingly, per second."
+    )
+    unreadable_per_minute: int = setting(
+        20, "Unreadable messages within a minute after which a socket is closed 1008."
+    )
+    batch_window_s: float = setting(
+        0.003, "How long beats are gathered before one call; 0 sends at once."
+    )
+    batch_max: int = setting(512, "The most beats in one call.")
+    alive_question_s: float = setting(
+        2.0, "How long the holder of an id has to show life when another claims it."
+    )
+    takeover_limit: int = setting(
+        3, "More takeovers of one id than this within the window are a duplicate identity."
+    )
+    takeover_window_s: float = setting(60.0, "The window in which takeovers are counted.")
+    reap_factor: float = setting(
+        2.0, "A socket silent for this many heartbeat time-outs is closed 4410."
+    )
+    drain_rate_per_s: float = setting(
+        200.0, "Sockets told to reconnect per second when the gateway is stopped."
+    )
+    drain_window_s: float = setting(25.0, "The longest a stopping gateway takes over that.")
+    public_url: str | None = setting(
+        None, "The URL nodes and people reach this gateway by, if it differs from host and port."
+    )
+    beats_pending_per_node: int = setting(
+        4, "Beats kept for each node while the store is away; the oldest go first."
+    )
+    log_format: Literal["auto", "json", "text"] = setting(
+        "auto", "Lines for people (text) or programs (json); auto: text on a terminal."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "The least severe record that is written."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("port", self.port <= 65535, "a port, 0 to 65535")
+        self.require("reap_factor", self.reap_factor >= 1, "at least 1")
+        self.require(
+            "max_report_bytes",
+            self.max_report_bytes <= self.max_message_bytes,
+            f"at most the largest message ({self.max_message_bytes})",
+        )
+
+    def may_be_zero(self) -> tuple[str, ...]:
+        return (*super().may_be_zero(), "port", "batch_window_s", "drain_window_s")
