@@ -1,0 +1,41 @@
+"""How much one socket may ask of us."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class TokenBucket:
+    """`burst` at once, `per_s` lasting. The caller brings the time, in seconds."""
+
+    __slots__ = ("_at", "_burst", "_per_s", "_tokens")
+
+    def __init__(self, burst: float, per_s: float, now: float) -> None:
+        self._burst = burst
+        self._per_s = per_s
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float) -> int:
+        """Takes one; 0 when there was one, else the milliseconds until there will be."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._per_s)
+        self._at = now
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0
+        return max(1, round((1 - self._tokens) / self._per_s * 1000))
+
+
+class Recent:
+    """Counts what happened within the last `window_s` seconds, never more than `limit`."""
+
+    __slots__ = ("_at", "_window_s")
+
+    def __init__(self, limit: int, window_s: float) -> None:
+        self._at: deque[float] = deque(maxlen=limit)
+        self._window_s = window_s
+
+    def add(self, now: float) -> bool:
+        """Notes one more; whether `limit` of them now lie within the window."""
+        self._at.append(now)
+        return len(self._at) == self._at.maxlen and now - self._at[0] <= self._window_s

@@ -1,0 +1,225 @@
+"""Bytes of one socket: uvicorn's protocol, and the handle our conversation holds on it.
+
+ASGI hides what this gateway needs: when a frame arrived, whether a pong came, how much is
+buffered, and sending without waiting. `NodeProtocol` is given to uvicorn as its WebSocket class
+and puts a `Transport` into `scope["extensions"]["muster"]`; every received message carries
+`arrived`, the earliest instant at which it may have reached this machine.
+
+Three rules. Sending never waits: a reader so slow that its backlog passes a bound is dropped.
+Reading pauses while a message is unread, so what is read after a long pause is as old as that
+pause. And whatever bytes come are a sign of life, as old as the clock says they may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame
+from websockets.http11 import Request
+
+from gateway.buffers import Buffers
+from gateway.clock import GAP_S, POLLS, StallClock, monotonic
+from muster.wire.closing import CloseCode
+
+FULL_READ = 64 * 1024
+BACKLOG_LIMIT = 1024 * 1024
+
+
+class NodeProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol with arrival times, pings on request and bounded buffers.
+
+    The lifespan state must hold `stall_clock` (StallClock) and `buffers` (Buffers).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.clock: StallClock = self.app_state["stall_clock"]
+        self.buffers: Buffers = self.app_state["buffers"]
+        self.last_heard = monotonic()
+        self.heard_observed = self.clock.observed()
+        self._arrived = self.last_heard
+        self._waiting_since: float | None = None
+        self._suspicion = 0
+        self._paused_at = 0.0
+        self._queued = 0
+        self._held = 0
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        arrived = self.clock.arrival()
+        if self._waiting_since is not None:
+            arrived = min(arrived, self._waiting_since)
+            self._waiting_since = None
+        if len(data) >= FULL_READ and monotonic() - arrived > GAP_S:
+            self._suspect(arrived)
+        self._arrived = arrived
+        self.last_heard = max(self.last_heard, arrived)
+        self.heard_observed = self.clock.observed()
+        super().data_received(data)
+        self._account()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        super().connection_lost(exc)
+        self.buffers.change(self, self._held, 0)
+        self._held = 0
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            extensions: Any = self.scope["extensions"]
+            extensions["muster"] = Transport(self)
+
+    def handle_pong(self, event: Frame) -> None:
+        """Nothing more: that bytes came was noted already."""
+
+    def send_receive_event_to_app(self) -> None:
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        event: Any = {"type": "websocket.receive", "arrived": self._arrived, "size": len(data)}
+        if self.curr_msg_data_type == "text":
+            try:
+                event["text"] = bytes(data).decode()
+            except UnicodeDecodeError:
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+        else:
+            event["bytes"] = bytes(data)
+        self._queued += len(data)
+        self.queue.put_nowait(event)
+        if not self.read_paused:
+            self.read_paused = True
+            self._paused_at = self._arrived
+            self.transport.pause_reading()
+
+    async def receive(self) -> Any:
+        event: Any = await super().receive()
+        if not self.read_paused and self._paused_at:
+            if monotonic() - self._paused_at > GAP_S:
+                self._suspect(self._paused_at)
+            self._paused_at = 0.0
+        self._queued -= event.get("size", 0)
+        if not self.lost:
+            self._account()
+        return event
+
+    def overflow(self) -> None:
+        """Too much is buffered, and most of it here."""
+        transport = Transport(self)
+        transport.close(CloseCode.OVERLOADED.code, CloseCode.OVERLOADED.reason)
+        self.loop.call_soon(transport.abort)
+
+    def _suspect(self, since: float) -> None:
+        """The next read, if it comes at once, holds what arrived at any time after `since`."""
+        self._waiting_since = since
+        self._suspicion += 1
+        self._hop(self._suspicion, POLLS)
+
+    def _hop(self, suspicion: int, left: int) -> None:
+        if suspicion != self._suspicion:
+            return
+        if left == 0:
+            self._waiting_since = None
+            return
+        self.loop.call_soon(self._hop, suspicion, left - 1)
+
+    def _account(self) -> None:
+        held = self._queued + len(self.conn.reader.buffer) + sum(map(len, self.frames))
+        if held != self._held:
+            before, self._held = self._held, held
+            self.buffers.change(self, before, held)
+
+
+class Transport:
+    """What a conversation may do with its socket. Nothing here waits or raises."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: NodeProtocol) -> None:
+        self._protocol = protocol
+
+    @property
+    def last_heard(self) -> float:
+        """The latest instant (monotonic, s) at which the peer certainly was heard."""
+        return self._protocol.last_heard
+
+    @property
+    def heard_observed(self) -> float:
+        """When bytes were last read, in observed seconds (see `StallClock.observed`).
+
+        A socket that we ourselves don't read just now is not silent.
+        """
+        protocol = self._protocol
+        return protocol.clock.observed() if protocol.read_paused else protocol.heard_observed
+
+    @property
+    def open(self) -> bool:
+        protocol = self._protocol
+        return (
+            protocol.handshake_complete
+            and not protocol.lost
+            and not protocol.close_sent
+            and not protocol.transport.is_closing()
+        )
+
+    def send(self, data: bytes, *, binary: bool) -> bool:
+        """Writes one frame; False if the socket can't take it any more."""
+        if not self.open:
+            return False
+        protocol = self._protocol
+        try:
+            if binary:
+                protocol.conn.send_binary(data)
+            else:
+                protocol.conn.send_text(data)
+        except InvalidState:
+            return False
+        return self._flush()
+
+    def ping(self) -> None:
+        """Asks for a pong; it shows up in `last_heard`."""
+        if not self.open:
+            return
+        try:
+            self._protocol.conn.send_ping(b"muster")
+        except InvalidState:
+            return
+        self._flush()
+
+    def close(self, code: int, reason: str) -> None:
+        """Begins the closing handshake; the conversation then receives its disconnect."""
+        if not self.open:
+            return
+        protocol = self._protocol
+        protocol.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        try:
+            protocol.conn.send_close(code, reason)
+        except InvalidState:
+            return
+        protocol.transport.write(b"".join(protocol.conn.data_to_send()))
+        protocol.close_sent = True
+        if protocol.read_paused:
+            protocol.read_paused = False
+            protocol.transport.resume_reading()
+        protocol.close_timer = asyncio.get_running_loop().call_later(
+            protocol.close_timeout, protocol.transport.close
+        )
+
+    def abort(self) -> None:
+        """Drops the socket without further words."""
+        if not self._protocol.lost:
+            self._protocol.transport.abort()
+
+    def _flush(self) -> bool:
+        protocol = self._protocol
+        protocol.transport.write(b"".join(protocol.conn.data_to_send()))
+        if protocol.transport.get_write_buffer_size() > BACKLOG_LIMIT:
+            self.abort()
+            return False
+        return True
