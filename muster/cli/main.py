@@ -1,0 +1,126 @@
+"""The verbs of `muster`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from muster.cli.up import Plan, default_data_dir
+from muster.cli.up import up as run_up
+
+_EXAMPLES = """
+\b
+Examples:
+  muster up                              the whole system on this machine
+  muster up --port 9000 --gateways 3     gateways on 9000, 9001 and 9002
+  muster up --redis-url redis://db/0     on a store of your own
+  muster gateway settings                every setting of a gateway, and its source
+"""
+_UP_EXAMPLES = """
+\b
+Examples:
+  muster up
+  muster up --data-dir ./data --sweepers 3
+  muster up --redis-url redis+sentinel://s1:26379,s2:26379/mymaster
+  muster up --json | head -1             one line of JSON once it is ready
+"""
+_PASSED_THROUGH = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+
+app = typer.Typer(
+    name="muster",
+    help="A registry of GPU nodes: they register, beat, become ready, fall silent, are offline.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command(epilog=_UP_EXAMPLES)
+def up(
+    host: Annotated[str, typer.Option(help="The address gateways listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, help="The first gateway's; others follow. 0: free ones."),
+    ] = 8080,
+    gateways: Annotated[int, typer.Option(min=1, max=64, help="How many gateways.")] = 2,
+    sweepers: Annotated[int, typer.Option(min=1, max=64, help="How many sweepers.")] = 2,
+    redis_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MUSTER_REDIS_URL",
+            help="A store of your own instead of the embedded one: redis://, rediss://, "
+            "redis+sentinel://, redis+cluster://.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the embedded store and logs are kept. Default: $XDG_DATA_HOME/muster, "
+            "else ~/.local/share/muster."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON when all is ready.")
+    ] = False,
+) -> None:
+    """Run the whole system in the foreground; Ctrl-C ends all of it.
+
+    Exit status: 0 ended on request, 1 a part of it died, 2 it could not be started as asked.
+    """
+    _need("gateway")
+    where = (data_dir or default_data_dir()).expanduser().absolute()
+    plan = Plan(host, port, gateways, sweepers, redis_url or None, where, as_json)
+    raise typer.Exit(run_up(plan))
+
+
+@app.command(context_settings=_PASSED_THROUGH)
+def gateway(context: typer.Context) -> None:
+    """Run one gateway; all arguments go to it. See `muster gateway settings`."""
+    _become("gateway", context.args)
+
+
+@app.command(context_settings=_PASSED_THROUGH)
+def sweeper(context: typer.Context) -> None:
+    """Run one sweeper; all arguments go to it. See `muster sweeper settings`."""
+    _become("sweeper", context.args)
+
+
+@app.command(name="version")
+def show_version() -> None:
+    """Print the version."""
+    try:
+        typer.echo(version("muster"))
+    except PackageNotFoundError:
+        typer.echo("unknown (not installed)")
+
+
+def _become(module: str, arguments: list[str]) -> NoReturn:
+    _need(module)
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
+
+
+def _need(module: str) -> None:
+    if find_spec(module) is None or find_spec("redis") is None:
+        typer.echo("This needs the server's parts: pip install 'muster[server]'", err=True)
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
