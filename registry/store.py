@@ -64,7 +64,7 @@ class Store:
             pool = BlockingConnectionPool.from_url(
                 url, max_connections=_CONNECTIONS, timeout=timeout_s, **options
             )
-            store = cls(Redis(connection_pool=pool), single=True, genuine=True, timeout_s=timeout_s)
+            store = cls(Redis.from_pool(pool), single=True, genuine=True, timeout_s=timeout_s)
         elif parts.scheme in ("redis+cluster", "rediss+cluster"):
             plain = urlunsplit(parts._replace(scheme=parts.scheme.split("+")[0]))
             cluster = RedisCluster.from_url(
