@@ -1,0 +1,136 @@
+"""The stores the suite runs on: each test that asks for `store` runs once on every one of them.
+
+Servers are real processes, started when first needed, one set for each worker of the test run, and
+emptied before each test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import fakeredis
+import pytest
+import pytest_asyncio
+
+from registry.embedded import EmbeddedCluster, EmbeddedStore
+from registry.store import Store
+
+BACKENDS = ("fakeredis", "valkey", "redis", "cluster")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One store to test on. fakeredis has neither a URL nor a server."""
+
+    name: str
+    servers: tuple[EmbeddedStore, ...] = ()
+    url: str | None = None
+
+    async def connect(self, timeout_s: float = 5.0) -> Store:
+        """A connection of its own to this store; the caller closes it."""
+        if self.url is None:
+            return Store(fakeredis.FakeAsyncRedis(), single=True, genuine=False)
+        return await Store.connect(self.url, timeout_s=timeout_s)
+
+    def empty(self) -> None:
+        """Forget everything."""
+        for server in self.servers:
+            server.command("FLUSHALL")
+
+
+class Stores:
+    """Starts each store when first asked for and keeps it; a dead one is started anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._backends: dict[str, Backend] = {}
+        self._started = 0
+
+    def backend(self, name: str) -> Backend:
+        """The store of this name, running."""
+        known = self._backends.get(name)
+        if known and all(server.running for server in known.servers):
+            return known
+        if known:
+            self._stop(known)
+        made = self._start(name)
+        self._backends[name] = made
+        return made
+
+    def stop(self) -> None:
+        """End all servers."""
+        for backend in self._backends.values():
+            self._stop(backend)
+        self._backends.clear()
+
+    def _start(self, name: str) -> Backend:
+        self._started += 1
+        directory = self._directory / f"{name}-{self._started}"
+        if name == "fakeredis":
+            return Backend(name)
+        if name == "cluster":
+            cluster = EmbeddedCluster.start(directory)
+            return Backend(name, tuple(cluster.stores), cluster.url)
+        server = None if name == "valkey" else debian_redis()
+        store = EmbeddedStore.start(directory, server=server)
+        return Backend(name, (store,), store.url)
+
+    @staticmethod
+    def _stop(backend: Backend) -> None:
+        for server in backend.servers:
+            server.kill()
+
+
+def debian_redis() -> str:
+    """The redis-server of the system. Without it the test is skipped, in CI it fails."""
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    if in_ci():
+        pytest.fail("redis-server is not installed, and in CI nothing is skipped", pytrace=False)
+    pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+
+
+def in_ci() -> bool:
+    """Whether a skipped test counts as failed."""
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """All stores of this worker."""
+    made = Stores(tmp_path_factory.mktemp("stores"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, stores: Stores) -> Backend:
+    """Each of the stores in turn, emptied."""
+    name: str = request.param
+    # Noted before starting, so that a store that was skipped is known by name.
+    request.node.user_properties.append(("store", name))
+    made = stores.backend(name)
+    made.empty()
+    return made
+
+
+@pytest_asyncio.fixture
+async def store(backend: Backend) -> AsyncIterator[Store]:
+    """A connection to each of the stores in turn."""
+    made = await backend.connect()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def valkey(stores: Stores, request: pytest.FixtureRequest) -> Backend:
+    """The embedded Valkey alone, emptied: for tests of processes, not of the store."""
+    request.node.user_properties.append(("store", "valkey"))
+    made = stores.backend("valkey")
+    made.empty()
+    return made
