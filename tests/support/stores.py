@@ -33,7 +33,8 @@ class Backend:
     async def connect(self, timeout_s: float = 5.0) -> Store:
         """A connection of its own to this store; the caller closes it."""
         if self.url is None:
-            return Store(fakeredis.FakeAsyncRedis(), single=True, genuine=False)
+            client = fakeredis.FakeAsyncRedis(server_type="valkey")
+            return Store(client, single=True, genuine=False)
         return await Store.connect(self.url, timeout_s=timeout_s)
 
     def empty(self) -> None:
