@@ -13,7 +13,7 @@ class StoreError(Exception):
     """The store could not do what was asked."""
 
 
-class StoreUnavailable(StoreError):
+class StoreUnavailable(StoreError):  # noqa: N818 (named for what it says)
     """The store can't be asked right now; nothing is known about what it did last."""
 
 
@@ -21,5 +21,5 @@ class StoreRefused(StoreUnavailable):
     """The store answers but refuses writes: out of memory, too few replicas, or read-only."""
 
 
-class StoreMisbehaved(StoreError):
+class StoreMisbehaved(StoreError):  # noqa: N818
     """A script failed or answered out of its contract: a bug of ours."""

@@ -47,7 +47,7 @@ class Reason(StrEnum):
 class Verdict(StrEnum):
     """What one heartbeat or job is worth, as the letter kept in the store's lists."""
 
-    PASS = "P"
+    PASS = "P"  # noqa: S105 (a letter, no password)
     GPU_UNAVAILABLE = "g"
     MODEL_MISSING = "m"
     SELF_REPORTED = "s"

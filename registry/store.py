@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from redis import exceptions as rx
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -107,7 +107,7 @@ class Store:
         while True:
             try:
                 return await ask()
-            except (rx.ConnectionError, rx.TimeoutError, OSError, asyncio.TimeoutError) as error:
+            except (TimeoutError, rx.ConnectionError, rx.TimeoutError, OSError) as error:
                 if not (
                     isinstance(error, rx.BusyLoadingError) and self.clock.monotonic() < deadline
                 ):
@@ -188,6 +188,20 @@ class Store:
             node: ClusterNode = self.client.get_node_from_key(channel)
             groups.setdefault(node.name, []).append(channel)
         return groups
+
+    def client_of(self, channel: str) -> Any:
+        """A client that may subscribe to the channel: the store's own, or on a Cluster a new one
+        to the node that serves it, which the caller closes."""
+        if self.single:
+            return self.client
+        node: ClusterNode = self.client.get_node_from_key(channel)
+        named = ("username", "password", "socket_timeout", "socket_connect_timeout")
+        options = {
+            k: v for k, v in node.connection_kwargs.items() if k in named or k.startswith("ssl_")
+        }
+        if issubclass(node.connection_class, SSLConnection):
+            options["ssl"] = True
+        return Redis(host=str(node.host), port=int(node.port), **options)
 
     async def info(self) -> list[dict[str, Any]]:
         """INFO of every primary."""

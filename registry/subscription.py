@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from redis import exceptions as rx
 
@@ -61,6 +60,8 @@ class Subscription:
         pause = 0.05
         while True:
             try:
+                if not self._store.single:
+                    await self._store.client.initialize()
                 groups = self._store.nodes_of(self._channels)
                 self._heard = dict.fromkeys(groups, 0.0)
                 listeners = [
@@ -75,27 +76,19 @@ class Subscription:
                     for task in listeners:
                         task.cancel()
                     await asyncio.gather(*listeners, return_exceptions=True)
-            except (rx.RedisError, OSError, asyncio.TimeoutError):
+            except (TimeoutError, rx.RedisError, rx.RedisClusterException, OSError):
                 pass
             self._heard = dict.fromkeys(self._heard or {"": 0.0}, 0.0)
-            if not self._store.single:
-                with contextlib.suppress(Exception):
-                    await self._store.client.initialize()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
 
-    def _pubsub(self, channels: Sequence[str]) -> tuple[Any, Any]:
-        client = self._store.client
-        if self._store.single:
-            return client.pubsub(), None
-        node = client.get_node_from_key(channels[0])
-        return client.pubsub(node=node), node
-
     async def _listen_to(self, name: str, channels: Sequence[str]) -> None:
-        pubsub, node = self._pubsub(channels)
+        client = self._store.client_of(channels[0])
+        pubsub = client.pubsub()
         clock = self._store.clock
         try:
-            await pubsub.ssubscribe(*channels)
+            for channel in channels:  # each its own slot: a Cluster refuses several in one call
+                await pubsub.ssubscribe(channel)
             started = clock.monotonic()
             asked = 0.0
             while True:
@@ -105,7 +98,9 @@ class Subscription:
                         self._store.client.execute_command("SPUBLISH", channels[0], _WATCHDOG),
                         self._store.timeout_s,
                     )
-                message = await self._next(pubsub, node)
+                message = await pubsub.get_message(
+                    ignore_subscribe_messages=True, timeout=self._watchdog_s / 2
+                )
                 now = clock.monotonic()
                 if message is not None and message["type"] in ("smessage", "message"):
                     data = message["data"]
@@ -118,11 +113,5 @@ class Subscription:
         finally:
             with contextlib.suppress(Exception):
                 await pubsub.aclose()
-
-    async def _next(self, pubsub: Any, node: Any) -> Any:
-        timeout = self._watchdog_s / 2
-        if node is None:
-            return await pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout)
-        return await pubsub.get_sharded_message(
-            ignore_subscribe_messages=True, timeout=timeout, target_node=node
-        )
+                if client is not self._store.client:
+                    await client.aclose()
