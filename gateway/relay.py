@@ -33,11 +33,9 @@ class Listener(Protocol):
     """A conversation as the relay needs it."""
 
     @property
-    def sid(self) -> str: ...
-    @property
     def last_heard(self) -> float: ...
     def relay(self, change: Change) -> None: ...
-    def superseded(self) -> None: ...
+    def superseded(self, sid: str) -> None: ...
     def ping(self) -> None: ...
 
 
@@ -82,7 +80,7 @@ class Relay:
             case "superseded":
                 listener: Listener | None = self._hub.get(message["id"], message["sid"])
                 if listener is not None:
-                    listener.superseded()
+                    listener.superseded(message["sid"])
             case "ask":
                 task = asyncio.create_task(self._answer(message))
                 self._tasks.add(task)

@@ -26,6 +26,7 @@ from muster.wire.closing import CloseCode
 
 FULL_READ = 64 * 1024
 BACKLOG_LIMIT = 1024 * 1024
+_LAST_WORD_S = 1.0
 
 
 class NodeProtocol(WebSocketsSansIOProtocol):
@@ -144,6 +145,10 @@ class Transport:
     def __init__(self, protocol: NodeProtocol) -> None:
         self._protocol = protocol
 
+    async def receive(self) -> Any:
+        """The next event of the socket; messages carry `arrived` (monotonic, s)."""
+        return await self._protocol.receive()
+
     @property
     def last_heard(self) -> float:
         """The latest instant (monotonic, s) at which the peer certainly was heard."""
@@ -215,6 +220,10 @@ class Transport:
         """Drops the socket without further words."""
         if not self._protocol.lost:
             self._protocol.transport.abort()
+
+    def abort_soon(self) -> None:
+        """Drops the socket once what was written had its chance: nobody answers there."""
+        asyncio.get_running_loop().call_later(_LAST_WORD_S, self.abort)
 
     def _flush(self) -> bool:
         protocol = self._protocol

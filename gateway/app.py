@@ -1,0 +1,123 @@
+"""The ASGI application: the node socket, health, metrics and the HTTP API."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from gateway import api
+from gateway.connection import Connection
+from gateway.gate import Gate
+from gateway.metrics import CONTENT_TYPE
+from gateway.problem import ProblemError, on_problem, on_store_away
+from gateway.settings import GatewaySettings
+from gateway.transport import Transport
+from muster.wire.codec import JSON, MSGPACK
+from muster.wire.errors import pick_locale
+from registry.errors import StoreError, StoreUnavailable
+from registry.logs import log
+from registry.registry import Registry
+
+logger = logging.getLogger("muster.gateway")
+
+
+class FatalProblemError(Exception):
+    """The store is set up so that the registry can't keep its promises."""
+
+
+def make_app(settings: GatewaySettings) -> Starlette:
+    """The application of one gateway; its parts live from start to stop of the lifespan."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        registry = await Registry.connect(settings)
+        await _examine(registry)
+        gate = Gate(settings, registry)
+        app.state.gate = gate
+        app.state.registry = registry
+        await gate.start()
+        try:
+            yield {"stall_clock": gate.clock, "buffers": gate.buffers}
+        finally:
+            await gate.stop()
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            WebSocketRoute("/ws/node", node_socket),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            *api.routes(),
+        ],
+        exception_handlers={ProblemError: on_problem, StoreUnavailable: on_store_away},
+    )
+
+
+async def _examine(registry: Registry) -> None:
+    """Says what is wrong with the store; refuses to start on what can't work."""
+    try:
+        problems = await registry.problems()
+    except StoreError as error:
+        log(logger, logging.WARNING, "store_not_examined", error=str(error))
+        return
+    for problem in problems:
+        fatal = problem.severity == "fatal"
+        log(logger, logging.ERROR if fatal else logging.WARNING, "store_problem",
+            what=problem.what, fix=problem.fix)
+    fatal_ones = [p for p in problems if p.severity == "fatal"]
+    if fatal_ones:
+        raise FatalProblemError("; ".join(f"{p.what}: {p.fix}" for p in fatal_ones))
+
+
+async def node_socket(websocket: WebSocket) -> None:
+    """`/ws/node`: one node's socket, from upgrade to close."""
+    gate: Gate = websocket.app.state.gate
+    transport: Transport = websocket.scope["extensions"]["muster"]
+    codec = MSGPACK if MSGPACK.subprotocol in websocket.scope["subprotocols"] else JSON
+    await websocket.accept(subprotocol=codec.subprotocol)
+    settings = gate.settings
+    connection = Connection(
+        gate.services,
+        transport,
+        codec,
+        locale=pick_locale(websocket.headers.get("accept-language"), settings.locale),
+        admitted=gate.services.join_tokens.admits(
+            websocket.headers, websocket.scope["query_string"]
+        ),
+        address=websocket.client.host if websocket.client else "",
+    )
+    gate.sockets.add(connection)
+    try:
+        if gate.draining:
+            connection.reconnect(0, "restarting")
+        await connection.run(websocket.scope["extensions"]["muster"].receive)
+    finally:
+        gate.sockets.discard(connection)
+
+
+async def healthz(_: Request) -> Response:
+    """This process only."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """Whether sockets should come here: store reachable, subscribed, not draining."""
+    gate: Gate = request.app.state.gate
+    found = await gate.checks()
+    ready = all(found["checks"].values())
+    return JSONResponse({"ready": ready, "gateway": gate.gateway_id, **found}, 200 if ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus text."""
+    gate: Gate = request.app.state.gate
+    return PlainTextResponse(gate.measure(), media_type=CONTENT_TYPE)

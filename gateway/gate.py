@@ -1,0 +1,185 @@
+"""One gateway process's parts, put together, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from typing import Any
+
+from gateway.admission import Policy
+from gateway.batcher import Batcher
+from gateway.buffers import Buffers
+from gateway.clock import StallClock
+from gateway.connection import Connection
+from gateway.hub import NodeConnectionManager
+from gateway.metrics import Metrics, program_version
+from gateway.ownership import Ownership
+from gateway.presence import Presence
+from gateway.relay import Relay
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from gateway.tokens import JoinTokens, NodeTokens
+from gateway.wheel import Wheel
+from registry.errors import StoreError
+from registry.logs import log
+from registry.registry import Registry
+
+logger = logging.getLogger("muster.gateway")
+
+FLUSH_S = 2.0
+
+
+def new_gateway_id() -> str:
+    """Unique for every start of a process, and tells a person where it runs."""
+    host = "".join(c for c in socket.gethostname() if c.isalnum() or c == "-")[:32]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Gate:
+    """Everything one gateway runs."""
+
+    def __init__(self, settings: GatewaySettings, registry: Registry) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.gateway_id = new_gateway_id()
+        self.metrics = Metrics()
+        self.clock = StallClock()
+        self.buffers = Buffers(settings.buffer_limit_bytes)
+        self.sockets: set[Connection] = set()
+        self.draining = False
+        hub: NodeConnectionManager[Connection] = NodeConnectionManager()
+        self.batcher = Batcher(
+            registry,
+            window_s=settings.batch_window_s,
+            batch_max=settings.batch_max,
+            pending_per_node=settings.beats_pending_per_node,
+            observe=self.metrics.batch,
+        )
+        self.relay = Relay(registry, hub, self.gateway_id, settings.alive_question_s)
+        self.presence = Presence(
+            registry, self.batcher, self.gateway_id, self._info(), settings.presence_ttl_s
+        )
+        self.wheel = Wheel(
+            lambda: self.sockets,
+            self.clock.observed,
+            timeout_s=settings.heartbeat_timeout_s,
+            factor=settings.reap_factor,
+            register_timeout_s=settings.register_timeout_s,
+        )
+        self.services = Services(
+            gateway_id=self.gateway_id,
+            settings=settings,
+            registry=registry,
+            hub=hub,
+            batcher=self.batcher,
+            ownership=Ownership(registry, self.relay, self.gateway_id, _policy(settings)),
+            node_tokens=NodeTokens(settings.secret),
+            join_tokens=JoinTokens(settings.join_tokens),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Starts every loop; the store may be away."""
+        for run in (
+            self.clock.run, self.batcher.run, self.relay.run, self.presence.run, self.wheel.run
+        ):  # fmt: skip
+            self._tasks.append(asyncio.create_task(_for_ever(run)))
+        log(logger, logging.INFO, "gateway_started", gateway=self.gateway_id)
+
+    async def stop(self) -> None:
+        """Sends what waits, leaves the roll, ends every loop."""
+        await self.batcher.drain(FLUSH_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.presence.withdraw(), FLUSH_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.registry.close()
+
+    async def drain(self) -> None:
+        """Unready at once; then every socket is asked to go elsewhere, a paced few at a time."""
+        self.draining = True
+        sockets = list(self.sockets)
+        random.shuffle(sockets)
+        log(logger, logging.INFO, "draining", sockets=len(sockets))
+        s = self.settings
+        rate = max(s.drain_rate_per_s, len(sockets) / s.drain_window_s if s.drain_window_s else 1e9)
+        began = time.monotonic()
+        for place, connection in enumerate(sockets):
+            due = began + place / rate
+            if due > time.monotonic():
+                await asyncio.sleep(due - time.monotonic())
+            connection.reconnect(random.randint(0, 1000), "restarting")
+        until = time.monotonic() + FLUSH_S
+        while self.sockets and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
+    async def checks(self) -> dict[str, Any]:
+        """What readiness rests on, each true or false, and warnings for people."""
+        store, problems = await self._look()
+        self.metrics.store_up.set(store)
+        warnings = [] if self.services.node_tokens.enabled else [
+            "MUSTER_SECRET is not set: no node tokens are issued or checked"
+        ]
+        return {
+            "checks": {
+                "store": store,
+                "subscribed": self.relay.healthy,
+                "announced": self.presence.ok,
+                "not_draining": not self.draining,
+            },
+            "warnings": warnings + problems,
+        }
+
+    async def _look(self) -> tuple[bool, list[str]]:
+        try:
+            await asyncio.wait_for(self.registry.ping(), 2.0)
+        except (StoreError, TimeoutError):
+            return False, []
+        return True, []
+
+    def measure(self) -> bytes:
+        """The exposition text, with the gauges as they are now."""
+        registered = sum(c.registered for c in self.sockets)
+        self.metrics.sockets.labels("registered").set(registered)
+        self.metrics.sockets.labels("unregistered").set(len(self.sockets) - registered)
+        self.metrics.pending.set(len(self.batcher))
+        self.metrics.buffered.set(self.buffers.total)
+        self.metrics.store_up.set(self.batcher.store_ok)
+        return self.metrics.render()
+
+    def _info(self) -> dict[str, str]:
+        s = self.settings
+        return {
+            "id": self.gateway_id,
+            "url": s.public_url or f"http://{s.host}:{s.port}",
+            "version": program_version(),
+            "started": str(int(time.time() * 1000)),
+        }
+
+
+def _policy(settings: GatewaySettings) -> Policy:
+    return Policy(
+        require_token=settings.require_node_token,
+        takeover_limit=settings.takeover_limit,
+        takeover_window_ms=round(settings.takeover_window_s * 1000),
+        retry_after_ms=round(settings.heartbeat_timeout_s * 1000),
+    )
+
+
+async def _for_ever(run: Any) -> None:
+    """Starts a loop again that ended by a bug of ours."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - the process must outlive one loop's bug
+            log(logger, logging.ERROR, "loop_failed", exc_info=error, loop=run.__qualname__)
+        await asyncio.sleep(0.2)

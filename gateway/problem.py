@@ -1,0 +1,50 @@
+"""Errors of the HTTP API: RFC 9457 problem details with a `code` programs can rely on."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+
+class ProblemError(Exception):
+    """An HTTP request can't be served as asked."""
+
+    def __init__(self, status: int, code: str, title: str, **more: object) -> None:
+        super().__init__(title)
+        self.status = status
+        self.code = code
+        self.title = title
+        self.more = more
+
+    def response(self) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            **self.more,
+        }
+        return JSONResponse(body, self.status, media_type="application/problem+json")
+
+
+class BadParameterError(ProblemError):
+    """A parameter is not what it must be; `parameter` names it."""
+
+    def __init__(self, parameter: str, expected: str) -> None:
+        super().__init__(
+            400, "INVALID_PARAMETER", f"{parameter}: expected {expected}", parameter=parameter
+        )
+
+
+async def on_problem(_: Request, error: Exception) -> Response:
+    """Answers a request that failed as foreseen."""
+    assert isinstance(error, ProblemError)
+    return error.response()
+
+
+async def on_store_away(_: Request, __: Exception) -> Response:
+    """Answers a request while the store can't be asked."""
+    problem = ProblemError(503, "UNAVAILABLE", "the store can't be asked right now")
+    response = problem.response()
+    response.headers["Retry-After"] = "1"
+    return response

@@ -1,0 +1,99 @@
+"""Serving: uvicorn with our WebSocket class, and stopping in order.
+
+The first SIGTERM or SIGINT makes the gateway unready at once, asks its sockets to go elsewhere at
+a pace, and then lets uvicorn exit with 0; a second one exits at once. uvicorn's own handling would
+close every socket in the same instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Generator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gateway.app import make_app
+from gateway.gate import Gate
+from gateway.settings import GatewaySettings
+from gateway.transport import NodeProtocol
+from registry.logs import configure, log
+
+logger = logging.getLogger("muster.gateway")
+
+BACKLOG = 4096
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server without its signal handling."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
+    """uvicorn's settings for a gateway."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop" if _has_uvloop() else "asyncio",
+        ws=NodeProtocol,
+        ws_max_size=settings.max_message_bytes,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        backlog=BACKLOG,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def serve(settings: GatewaySettings) -> int:
+    """Runs a gateway until it is told to stop; the exit status."""
+    configure(settings.log_format, settings.log_level)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    app = make_app(settings)
+    server = Server(config_of(app, settings))
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_serve(app, server))
+    return 0 if server.started else 3
+
+
+async def _serve(app: Starlette, server: Server) -> None:
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[None]] = []
+
+    def on_signal() -> None:
+        if stopping:
+            os._exit(1)
+        stopping.append(asyncio.create_task(_stop(app, server)))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await server.serve()
+
+
+async def _stop(app: Starlette, server: Server) -> None:
+    gate: Gate | None = getattr(app.state, "gate", None)
+    try:
+        if gate is not None:
+            await gate.drain()
+    except Exception as error:  # noqa: BLE001 - stopping must not fail
+        log(logger, logging.ERROR, "drain_failed", exc_info=error)
+    server.should_exit = True
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""What a gateway remembers of one session of one node: only what a beat needs, or a restore."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from muster.wire.messages import Register
+from registry.model import Change, Reason, Registered, Status, Verdict
+
+WINDOW = 5
+
+
+def new_sid() -> str:
+    """A session id: random, compared for equality, never reused."""
+    return secrets.token_hex(8)
+
+
+@dataclass(slots=True)
+class Session:
+    """One session. `version` is the last one told to the node; `window` the last verdicts the
+    store counted, newest first; `intent` the operator's drain the node was told of, or ''."""
+
+    sid: str
+    register: Register
+    digest: str
+    capabilities: tuple[str, ...]
+    hardware_digest: str
+    warnings: tuple[str, ...] = ()
+    session: int = 0
+    version: int = 0
+    status: str = Status.REGISTERING
+    intent: str = ""
+    seq: int = 0
+    window: str = ""
+    early: Change | None = None
+
+    def begin(self, registered: Registered) -> None:
+        """Takes what the store said to the registration."""
+        self.session = registered.session
+        self.version = registered.version
+        self.status = registered.status
+        self.intent = registered.intent
+
+    def counted(self, verdict: Verdict) -> None:
+        """Remembers a verdict the store has counted."""
+        self.window = (verdict.value + self.window)[:WINDOW]
+
+    def told(self, change: Change) -> bool:
+        """Notes that the node is told a change; False if it knows that or better already."""
+        if change.version <= self.version:
+            return False
+        self.version = change.version
+        self.status = change.status
+        if change.status == Status.DRAINING and change.reason == Reason.OPERATOR:
+            self.intent = self.intent or f"told-{change.version}"
+        elif change.status not in (Status.DRAINING, Status.OFFLINE):
+            self.intent = ""
+        return True
+
+
+def taken_off(change: Change) -> bool:
+    """Whether the change says that the node left deliberately, which no beat undoes."""
+    return change.status == Status.OFFLINE and change.reason != Reason.HEARTBEAT_TIMEOUT
