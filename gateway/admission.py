@@ -124,11 +124,15 @@ def _take_over(
 ) -> Decision:
     if not live or not _another_machine(existing, attempt):
         return Accept("resume", existing.takeovers)
-    recent = [
-        at
-        for at in map(int, existing.takeovers.split(","))
-        if now_ms - at < policy.takeover_window_ms
-    ] if existing.takeovers else []
+    recent = (
+        [
+            at
+            for at in map(int, existing.takeovers.split(","))
+            if now_ms - at < policy.takeover_window_ms
+        ]
+        if existing.takeovers
+        else []
+    )
     if len(recent) >= policy.takeover_limit:
         return Duplicate()
     return Accept("resume", ",".join(map(str, [*recent, now_ms])))

@@ -71,8 +71,13 @@ async def _examine(registry: Registry) -> None:
         return
     for problem in problems:
         fatal = problem.severity == "fatal"
-        log(logger, logging.ERROR if fatal else logging.WARNING, "store_problem",
-            what=problem.what, fix=problem.fix)
+        log(
+            logger,
+            logging.ERROR if fatal else logging.WARNING,
+            "store_problem",
+            what=problem.what,
+            fix=problem.fix,
+        )
     fatal_ones = [p for p in problems if p.severity == "fatal"]
     if fatal_ones:
         raise FatalProblemError("; ".join(f"{p.what}: {p.fix}" for p in fatal_ones))
@@ -114,7 +119,9 @@ async def readyz(request: Request) -> Response:
     gate: Gate = request.app.state.gate
     found = await gate.checks()
     ready = all(found["checks"].values())
-    return JSONResponse({"ready": ready, "gateway": gate.gateway_id, **found}, 200 if ready else 503)
+    return JSONResponse(
+        {"ready": ready, "gateway": gate.gateway_id, **found}, 200 if ready else 503
+    )
 
 
 async def metrics(request: Request) -> Response:

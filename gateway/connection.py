@@ -17,6 +17,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from muster.wire.reading import WireError, read
+
 from gateway.clock import monotonic
 from gateway.enrolment import Enrolment
 from gateway.limits import Recent, TokenBucket
@@ -38,7 +40,6 @@ from muster.wire.messages import (
     Unknown,
     Unregister,
 )
-from muster.wire.reading import WireError, read
 from registry.errors import StoreUnavailable
 from registry.logs import log
 from registry.model import Change, Status
@@ -160,8 +161,14 @@ class Connection:
             log(logger, logging.WARNING, "message_lost", error=str(error), **self.log_context())
         except Exception as error:  # noqa: BLE001 - our bug: say so, and go on
             trace_id = secrets.token_hex(8)
-            log(logger, logging.ERROR, "internal_error", exc_info=error, trace_id=trace_id,
-                **self.log_context())
+            log(
+                logger,
+                logging.ERROR,
+                "internal_error",
+                exc_info=error,
+                trace_id=trace_id,
+                **self.log_context(),
+            )
             self.refuse(ErrorCode.INTERNAL_ERROR, trace_id=trace_id)
 
     async def _handle(self, message: Any, arrived: float) -> None:

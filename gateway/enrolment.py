@@ -49,9 +49,7 @@ class Enrolment:
     def __init__(self, connection: Connection, now: float) -> None:
         settings = connection.services.settings
         self._connection = connection
-        self._bucket = TokenBucket(
-            settings.registrations_burst, settings.registrations_per_s, now
-        )
+        self._bucket = TokenBucket(settings.registrations_burst, settings.registrations_per_s, now)
         self._assigned = False
         self.own_sid = ""
 
@@ -98,9 +96,7 @@ class Enrolment:
         node_id = named or new_node_id()
         token = connection.services.node_tokens.check(node_id, message.node_token or None)
         if named:
-            claim = await connection.services.ownership.claim(
-                node_id, self._shown(message, token)
-            )
+            claim = await connection.services.ownership.claim(node_id, self._shown(message, token))
         else:
             claim = Claim(Accept("register"), None)
         if not isinstance(claim.decision, Accept):
@@ -218,8 +214,14 @@ class Enrolment:
             )
         if incoming.early is not None:
             connection.tell(incoming.early, "relay")
-        log(logger, logging.INFO, "registered", status=written.status, resumed=written.resumed,
-            **connection.log_context())
+        log(
+            logger,
+            logging.INFO,
+            "registered",
+            status=written.status,
+            resumed=written.resumed,
+            **connection.log_context(),
+        )
 
     def _forget_incoming(self) -> None:
         connection = self._connection

@@ -126,9 +126,11 @@ class Gate:
         """What readiness rests on, each true or false, and warnings for people."""
         store, problems = await self._look()
         self.metrics.store_up.set(store)
-        warnings = [] if self.services.node_tokens.enabled else [
-            "MUSTER_SECRET is not set: no node tokens are issued or checked"
-        ]
+        warnings = (
+            []
+            if self.services.node_tokens.enabled
+            else ["MUSTER_SECRET is not set: no node tokens are issued or checked"]
+        )
         return {
             "checks": {
                 "store": store,

@@ -32,7 +32,10 @@ class Metrics:
             "muster_registrations", "Registrations by result.", ["result"], registry=registry
         )
         self.heartbeats = Counter(
-            "muster_heartbeats", "Heartbeats by what the store said.", ["outcome"], registry=registry
+            "muster_heartbeats",
+            "Heartbeats by what the store said.",
+            ["outcome"],
+            registry=registry,
         )
         self.verdicts = Counter(
             "muster_verdicts", "What heartbeats were worth.", ["verdict"], registry=registry
@@ -71,7 +74,9 @@ class Metrics:
             "muster_statuses_relayed", "node_status frames by way.", ["way"], registry=registry
         )
         self.renewals = Counter(
-            "muster_sessions_renewed", "Sessions registered again by a beat.", ["kind"],
+            "muster_sessions_renewed",
+            "Sessions registered again by a beat.",
+            ["kind"],
             registry=registry,
         )
         build = Gauge(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.admission import Ask, Attempt, Decision, Duplicate, Holder, Policy, decide
 from gateway.relay import Relay
@@ -55,7 +56,7 @@ class Ownership:
         return Holder.UNKNOWN if present else Holder.ABSENT
 
     async def _note(self, existing: Existing, attempt: Attempt) -> None:
-        detail = {
+        detail: dict[str, Any] = {
             "id": existing.node_id,
             "holder_boot_id": existing.boot_id,
             "holder_address": existing.address,
@@ -63,6 +64,4 @@ class Ownership:
             "address": attempt.address,
         }
         log(logger, logging.WARNING, "duplicate_identity", **detail)
-        await self._registry.note(
-            partition_of(existing.node_id), "duplicate_identity", detail
-        )
+        await self._registry.note(partition_of(existing.node_id), "duplicate_identity", detail)

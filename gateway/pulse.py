@@ -20,6 +20,8 @@ import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from registry.health import judge
+
 from gateway.clock import monotonic
 from gateway.enrolment import adopt, new_registration, prepare
 from gateway.session import Session, taken_off
@@ -28,7 +30,6 @@ from muster.wire.errors import ErrorCode
 from muster.wire.messages import Heartbeat, HeartbeatAck, JobResult, Register, Unregister
 from registry import capabilities as can
 from registry.errors import StoreError
-from registry.health import judge
 from registry.logs import log
 from registry.model import (
     Beat,
@@ -271,9 +272,7 @@ class Pulse:
                 return False
         return True
 
-    def _renewed(
-        self, kind: str, session: Session, incoming: Session, written: Registered
-    ) -> None:
+    def _renewed(self, kind: str, session: Session, incoming: Session, written: Registered) -> None:
         connection = self._connection
         assert connection.node_id is not None
         self._former = session.sid
@@ -347,9 +346,7 @@ class Pulse:
         connection = self._connection
         assert connection.node_id is not None
         node_id = connection.node_id
-        seen = await connection.insist(
-            lambda: connection.services.registry.existing(node_id)
-        )
+        seen = await connection.insist(lambda: connection.services.registry.existing(node_id))
         if seen is None or seen.sid != session.sid:
             return False
         session.digest, session.capabilities = seen.digest, seen.capabilities
@@ -378,8 +375,13 @@ class Pulse:
         try:
             await follow_up
         except StoreError as error:
-            log(logger, logging.WARNING, "repair_failed", error=str(error),
-                **self._connection.log_context())
+            log(
+                logger,
+                logging.WARNING,
+                "repair_failed",
+                error=str(error),
+                **self._connection.log_context(),
+            )
         finally:
             self._landed()
 

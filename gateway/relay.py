@@ -103,9 +103,10 @@ class Relay:
 
     async def alive(self, node_id: str, sid: str) -> Holder:
         """Whether one of our own sockets lives: it must show so after this question."""
-        listener: Listener | None = self._hub.get(node_id, sid)
-        if listener is None:
+        found = self._hub.get(node_id, sid)
+        if found is None:
             return Holder.GONE
+        listener: Listener = found
         asked = monotonic()
         listener.ping()
         while monotonic() - asked < self._question_s:

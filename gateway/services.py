@@ -31,6 +31,4 @@ class Services:
     join_tokens: JoinTokens
     clock: StallClock
     metrics: Metrics
-    renewals: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(RENEWALS_AT_ONCE)
-    )
+    renewals: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RENEWALS_AT_ONCE))

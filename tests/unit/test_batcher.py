@@ -1,0 +1,136 @@
+"""The batcher: order, no merging, no loss while the store is away, bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from gateway.batcher import Batcher
+from registry.errors import StoreMisbehaved, StoreUnavailable
+from registry.model import Beat, BeatAnswer, BeatOutcome, Verdict
+
+FINE = BeatAnswer(BeatOutcome.FINE)
+
+
+class Store:
+    """Takes beats, or is away."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[tuple[str, int]]] = []
+        self.relayed: list[int] = []
+        self.away = False
+        self.poison: str | None = None
+
+    async def beat(self, beats: Sequence[Beat]) -> list[BeatAnswer]:
+        await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailable("away")
+        if any(b.node_id == self.poison for b in beats):
+            raise StoreMisbehaved("poison")
+        self.calls.append([(b.node_id, b.seq) for b in beats])
+        self.relayed += [b.relayed for b in beats]
+        return [FINE] * len(beats)
+
+    @property
+    def taken(self) -> list[tuple[str, int]]:
+        return [beat for call in self.calls for beat in call]
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.relayed = 7
+        self.answers: list[tuple[int, BeatOutcome]] = []
+
+    def answered(self, beat: Beat, answer: BeatAnswer) -> None:
+        self.answers.append((beat.seq, answer.outcome))
+
+
+def beat(node_id: str, seq: int) -> Beat:
+    return Beat(node_id, "sid", seq, 0.0, Verdict.PASS, 0, 1, 0, b"")
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def batcher(store: Store) -> AsyncIterator[Batcher]:
+    made = Batcher(store, window_s=0.001, batch_max=10, pending_per_node=4)
+    task = asyncio.create_task(made.run())
+    yield made
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_beats_of_one_window_go_in_one_call(batcher: Batcher, store: Store) -> None:
+    owner = Owner()
+    for i in range(5):
+        batcher.offer(beat(f"n{i}", 1), owner)
+    assert await batcher.drain(2)
+    assert len(store.calls) == 1
+    assert owner.answers == [(1, BeatOutcome.FINE)] * 5
+
+
+async def test_beats_of_one_node_are_neither_merged_nor_reordered(
+    batcher: Batcher, store: Store
+) -> None:
+    owner = Owner()
+    for seq in range(1, 61):
+        batcher.offer(beat("n", seq), owner)
+    assert await batcher.drain(2)
+    assert store.taken == [("n", seq) for seq in range(1, 61)]
+    assert all(len(call) <= 10 for call in store.calls)
+
+
+async def test_a_beat_carries_what_was_told_when_it_is_sent(batcher: Batcher, store: Store) -> None:
+    owner = Owner()
+    batcher.offer(beat("n", 1), owner)
+    owner.relayed = 9
+    assert await batcher.drain(2)
+    assert store.relayed == [9]
+
+
+async def test_beats_wait_for_the_store_and_keep_their_order(
+    batcher: Batcher, store: Store
+) -> None:
+    owner = Owner()
+    store.away = True
+    for seq in (1, 2, 3):
+        batcher.offer(beat("n", seq), owner)
+    assert not await batcher.drain(0.1)
+    assert not batcher.store_ok
+    store.away = False
+    assert await batcher.drain(5)
+    assert batcher.store_ok
+    assert store.taken == [("n", 1), ("n", 2), ("n", 3)]
+    assert owner.answers == [(seq, BeatOutcome.FINE) for seq in (1, 2, 3)]
+
+
+async def test_while_the_store_is_away_the_oldest_go_first(batcher: Batcher, store: Store) -> None:
+    owner = Owner()
+    store.away = True
+    batcher.offer(beat("n", 1), owner)
+    assert not await batcher.drain(0.05)
+    for seq in range(2, 11):
+        batcher.offer(beat("n", seq), owner)
+    assert not await batcher.drain(0.3)
+    store.away = False
+    assert await batcher.drain(5)
+    assert store.taken == [("n", seq) for seq in (7, 8, 9, 10)]
+    assert sorted(seq for seq, _ in owner.answers) == list(range(1, 11))
+    assert len(batcher) == 0
+
+
+async def test_a_beat_no_script_can_take_spares_the_others(batcher: Batcher, store: Store) -> None:
+    owner = Owner()
+    store.poison = "bad"
+    for name in ("a", "bad", "b"):
+        batcher.offer(beat(name, 1), owner)
+    assert await batcher.drain(2)
+    assert store.taken == [("a", 1), ("b", 1)]
+    assert len(owner.answers) == 3
