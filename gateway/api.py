@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.problem import BadParameterError, ProblemError
@@ -170,4 +170,4 @@ def _registry(request: Request) -> Registry:
 
 
 def _json(body: Any) -> Response:
-    return JSONResponse(body)
+    return Response(msgspec.json.encode(body), media_type="application/json")

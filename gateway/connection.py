@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from muster.wire.reading import WireError, read
+from muster.wire.reading import read
 
 from gateway.clock import monotonic
 from gateway.enrolment import Enrolment
@@ -27,9 +27,10 @@ from gateway.services import Services
 from gateway.session import Session, taken_off
 from gateway.transport import Transport
 from gateway.wheel import Due
+from muster.wire import closing
 from muster.wire.closing import CloseCode
 from muster.wire.codec import Codec
-from muster.wire.errors import ErrorCode, error_text, status_text
+from muster.wire.errors import ErrorCode, InvalidMessage, WireError, error_text, status_text
 from muster.wire.messages import (
     Heartbeat,
     JobResult,
@@ -104,7 +105,7 @@ class Connection:
     def reap(self, due: Due) -> None:
         """Closes the socket because a deadline passed."""
         silent = due is Due.SILENT
-        self.close(CloseCode.SILENT if silent else CloseCode.REGISTRATION_TIMEOUT)
+        self.close(closing.SILENT if silent else closing.REGISTER_TIMEOUT)
         if silent:
             self.transport.abort_soon()
 
@@ -120,7 +121,7 @@ class Connection:
     def superseded(self, sid: str) -> None:
         """Another socket took the session's place; our own next session is not another's."""
         if self.incoming is None and self.session is not None and self.session.sid == sid:
-            self.close(CloseCode.SUPERSEDED)
+            self.close(closing.SUPERSEDED)
 
     def log_context(self) -> dict[str, Any]:
         return {
@@ -148,9 +149,13 @@ class Connection:
             self.refuse(ErrorCode.RATE_LIMITED, retry_after_ms=retry_after_ms)
             return
         data = event.get("bytes")
+        binary = data is not None
         if data is None:
             data = event["text"]
         try:
+            if binary is not self.codec.binary:
+                kind = "a binary frame" if self.codec.binary else "a text frame"
+                raise InvalidMessage(None, kind, unreadable=True)
             message = read(
                 data, self.codec, max_report_bytes=self.services.settings.max_report_bytes
             )
@@ -205,7 +210,7 @@ class Connection:
             self.services.metrics.registrations.labels(error.code.value).inc()
         self.refuse(error.code, **(error.details or {}))
         if error.unreadable and self._unreadable.add(monotonic()):
-            self.close(CloseCode.POLICY)
+            self.close(closing.POLICY)
 
     def _unheard_of(self, kind: str) -> None:
         if kind in self._unknown or len(self._unknown) >= UNKNOWN_TYPES_KEPT:
@@ -258,7 +263,7 @@ class Connection:
     def reconnect(self, after_ms: int, reason: str) -> None:
         """Asks the node to come back elsewhere, and closes."""
         self.send(Reconnect(after_ms=after_ms, reason=reason))
-        self.close(CloseCode.RESTARTING)
+        self.close(closing.SERVICE_RESTART)
 
     def tell(self, change: Change, way: str) -> None:
         """Tells the node a change it does not know yet."""

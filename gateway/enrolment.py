@@ -12,13 +12,15 @@ import secrets
 import string
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.admission import Accept, Attempt, Conflict, Duplicate, Outrun
 from gateway.clock import monotonic
 from gateway.limits import TokenBucket
 from gateway.ownership import Claim
 from gateway.session import Session, new_sid
 from gateway.tokens import TokenCheck
-from muster.wire.closing import CloseCode
+from muster.wire import closing
 from muster.wire.errors import ErrorCode
 from muster.wire.messages import SUPPORTED_SCHEMAS, HeartbeatAck, Register, RegisterAck
 from registry import capabilities as can
@@ -74,7 +76,7 @@ class Enrolment:
             return "RATE_LIMITED"
         if not connection.admitted:
             connection.refuse(ErrorCode.UNAUTHORIZED)
-            connection.close(CloseCode.UNAUTHORIZED)
+            connection.close(closing.UNAUTHORIZED)
             return "UNAUTHORIZED"
         if connection.node_id and message.node_id and message.node_id != connection.node_id:
             connection.refuse_id(connection.node_id)
@@ -131,7 +133,7 @@ class Enrolment:
                 )
             case Duplicate():
                 connection.refuse(ErrorCode.NODE_ID_CONFLICT)
-                connection.close(CloseCode.DUPLICATE_IDENTITY)
+                connection.close(closing.DUPLICATE_IDENTITY)
         return "NODE_ID_CONFLICT"
 
     async def _write(
@@ -189,19 +191,18 @@ class Enrolment:
         self.own_sid = incoming.sid
         entitled = self._assigned or token is TokenCheck.RIGHT
         settings = connection.services.settings
+        token_of = connection.services.node_tokens.issue
         connection.send(
             RegisterAck(
                 node_id=connection.node_id,
                 status=written.status,
-                node_token=connection.services.node_tokens.issue(connection.node_id)
-                if entitled
-                else None,
+                node_token=(token_of(connection.node_id) if entitled else None) or msgspec.UNSET,
                 session=written.session,
                 version=written.version,
                 heartbeat_interval_ms=round(settings.heartbeat_interval_s * 1000),
                 heartbeat_timeout_ms=round(settings.heartbeat_timeout_s * 1000),
-                warnings=list(incoming.warnings),
-                resumed=True if written.resumed else None,
+                warnings=incoming.warnings,
+                resumed=True if written.resumed else msgspec.UNSET,
             )
         )
         if written.resumed and incoming.register.heartbeat_ack:

@@ -119,7 +119,7 @@ class Gate:
                 await asyncio.sleep(due - time.monotonic())
             connection.reconnect(random.randint(0, 1000), "restarting")
         until = time.monotonic() + FLUSH_S
-        while self.sockets and time.monotonic() < until:
+        while self.sockets and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     async def checks(self) -> dict[str, Any]:

@@ -59,12 +59,7 @@ class Presence:
             log(logger, logging.DEBUG, "announce_failed", error=str(error))
             return False
         if lapsed:
-            log(
-                logger,
-                logging.WARNING,
-                "presence_lapsed",
-                seconds=round(began - self._announced, 3) if self._announced else 0,
-            )
+            log(logger, logging.WARNING, "presence_had_lapsed", gateway=self._gateway_id)
         self._announced = began
         return True
 

@@ -20,12 +20,13 @@ import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from registry.health import judge
 
 from gateway.clock import monotonic
 from gateway.enrolment import adopt, new_registration, prepare
 from gateway.session import Session, taken_off
-from muster.wire.closing import CloseCode
+from muster.wire import closing
 from muster.wire.errors import ErrorCode
 from muster.wire.messages import Heartbeat, HeartbeatAck, JobResult, Register, Unregister
 from registry import capabilities as can
@@ -81,17 +82,16 @@ class Pulse:
         verdict = judge(session.register, message, services.settings.required_models)
         services.metrics.verdicts.labels(verdict.name.lower()).inc()
         session.seq += 1
-        usage = message.resource_usage
         beat = Beat(
             node_id=node_id,
             sid=session.sid,
             seq=session.seq,
             arrived=arrived,
             verdict=verdict,
-            jobs=(usage.running_jobs or 0) if usage else 0,
+            jobs=message.usage.running_jobs or 0,
             capacity=can.capacity(session.register, message),
             relayed=session.version,
-            report=can.pack_report(message),
+            report=pack_report(message),
             session=session.session,
         )
         self._under_way += 1
@@ -111,7 +111,7 @@ class Pulse:
             lambda: connection.services.registry.job_result(
                 node_id,
                 session.sid,
-                failed=not message.success,
+                failed=message.success is False,
                 jobs=message.running_jobs,
                 hold_ids=[message.job_id] if message.job_id else [],
             )
@@ -196,7 +196,7 @@ class Pulse:
             case BeatOutcome.LEFT:
                 self._left(answer.change)
             case BeatOutcome.FOREIGN:
-                connection.close(CloseCode.SUPERSEDED)
+                connection.close(closing.SUPERSEDED)
         return None
 
     def _left(self, change: Change | None) -> None:
@@ -239,7 +239,7 @@ class Pulse:
             if seen is None:
                 kind = "restore"
             elif seen.sid != session.sid and seen.session > session.session:
-                connection.close(CloseCode.SUPERSEDED)
+                connection.close(closing.SUPERSEDED)
                 return False
             elif seen.sid == session.sid and not _silent(seen.status, seen.reason):
                 return True  # nothing to renew any more: the beat asks again
@@ -389,6 +389,22 @@ class Pulse:
         self._under_way -= 1
         if self._under_way == 0 and self._idle is not None:
             self._idle.set()
+
+
+def pack_report(message: Heartbeat) -> bytes:
+    """What people see of a heartbeat, as it came; numbers no record can hold are left out."""
+    report = {
+        "resource_usage": message.raw,
+        "timestamp": message.timestamp,
+        "health_ok": message.health_ok,
+        "health_reason": message.health_reason,
+        "report_warnings": message.warnings,
+    }
+    try:
+        return msgspec.msgpack.encode(report)
+    except (OverflowError, ValueError, TypeError, RecursionError):
+        shown = report | {"resource_usage": None, "timestamp": None}
+        return msgspec.msgpack.encode(shown)
 
 
 def _silent(status: str, reason: str) -> bool:

@@ -103,10 +103,11 @@ async def test_beats_wait_for_the_store_and_keep_their_order(
     for seq in (1, 2, 3):
         batcher.offer(beat("n", seq), owner)
     assert not await batcher.drain(0.1)
-    assert not batcher.store_ok
+    seen = [batcher.store_ok]
     store.away = False
     assert await batcher.drain(5)
-    assert batcher.store_ok
+    seen.append(batcher.store_ok)
+    assert seen == [False, True]
     assert store.taken == [("n", 1), ("n", 2), ("n", 3)]
     assert owner.answers == [(seq, BeatOutcome.FINE) for seq in (1, 2, 3)]
 
