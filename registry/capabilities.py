@@ -1,179 +1,194 @@
-"""What a registration says a node can do: the names it is indexed under. Pure.
+"""What a node can do, as short names that can be indexed and asked for.
 
-From enabled and ready models: `asr:<lang>`, `nmt:<src>:<tgt>`, `tts:<lang>`, `model:<id>`; from 2.0
-lists the same names; from flags `feature:<name>` and `advanced:<name>`; `any` for every node. A
-model without a language its kind needs is a model, but satisfies no request for its kind.
+Two rules hold. A capability exists only while something ready stands behind it: an enabled, ready
+model with every language its kind needs, or a 2.0 list whose type is not said to be unready; both
+sources add up. And what nothing was said about stays as it was: a report replaces only what it
+names, and a report of no GPUs is a failed verdict, never a registration without GPUs.
+
+    any · asr:<lang> · nmt:<src>:<tgt> · tts:<lang> · model:<id> · feature:<name> · advanced:<name>
+
+Pure: no I/O, no clock. What the node is *worth* is judged in `registry.health`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import msgpack
 import msgspec
 
-from muster.wire.messages import Heartbeat, Model, Register
+from muster.wire.messages import Gpu, Heartbeat, Model, Register
 
+ANY = "any"
 CORE = ("asr", "nmt", "tts")
+_NEEDS = {"nmt": ("src_lang", "tgt_lang"), "tts": ("tgt_lang",)}
 _REPLACED = (
-    "hardware",
     "installed_models",
     "installed_services",
     "capability_by_type",
     "language_capabilities",
     "capability_state",
 )
-
-
-def _plain(part: str) -> bool:
-    """Names that stay one line and one key part."""
-    return bool(part) and "\n" not in part
-
-
-def _usable(register: Register) -> Iterator[Model]:
-    states = register.capability_state or {}
-    for model in register.installed_models:
-        if model.enabled and states.get(model.model_id, model.status) == "ready":
-            yield model
-
-
-def _of_model(model: Model) -> str | None:
-    if model.kind == "asr" and model.src_lang:
-        return f"asr:{model.src_lang}"
-    if model.kind == "nmt" and model.src_lang and model.tgt_lang:
-        return f"nmt:{model.src_lang}:{model.tgt_lang}"
-    if model.kind == "tts" and model.tgt_lang:
-        return f"tts:{model.tgt_lang}"
-    return None
-
-
-def _types_ready(register: Register) -> set[str]:
-    return {c.type for c in register.capability_by_type or () if c.ready}
-
-
-def _of_lists(register: Register) -> Iterator[str]:
-    languages = register.language_capabilities
-    if languages is None:
-        return
-    ready = _types_ready(register)
-    if "asr" in ready:
-        yield from (f"asr:{lang}" for lang in languages.asr_languages)
-    if "tts" in ready:
-        yield from (f"tts:{lang}" for lang in languages.tts_languages)
-    if "nmt" in ready:
-        for src in languages.asr_languages:
-            yield from (f"nmt:{src}:{tgt}" for tgt in languages.semantic_languages if tgt != src)
+_SECRETS = ("node_token",)
 
 
 def capabilities(register: Register) -> tuple[str, ...]:
-    """Every name the node is indexed under while it is ready, sorted."""
-    found = {"any"}
-    for model in _usable(register):
-        found.add(f"model:{model.model_id}")
-        name = _of_model(model)
-        if name:
-            found.add(name)
-    found.update(_of_lists(register))
-    found.update(f"feature:{n}" for n, on in register.features_supported.items() if on)
-    found.update(f"advanced:{n}" for n in register.advanced_features)
-    return tuple(sorted(name for name in found if _plain(name)))
+    """Every name a request may ask this node for, sorted; `any` is always among them."""
+    found = {ANY, *_of_models(register), *_of_lists(register)}
+    found.update(f"feature:{name}" for name, on in register.features_supported.items() if on)
+    found.update(f"advanced:{name}" for name in register.advanced_features)
+    return tuple(sorted(name for name in found if name.isprintable()))
 
 
-def kinds_ready(register: Register) -> frozenset[str]:
-    """Kinds of work the node can do: by a usable model that satisfies requests, or by its 2.0
-    list."""
-    kinds = {
-        model.kind
-        for model in _usable(register)
-        if model.kind not in ("nmt", "tts") or _of_model(model)
+def requirement(kind: str, src_lang: str | None = None, tgt_lang: str | None = None) -> str:
+    """The capability that a job of this kind asks for.
+
+    Raises ValueError if a language it needs is missing or the kind is not one of the core."""
+    languages = {
+        "asr": (src_lang,),
+        "nmt": (src_lang, tgt_lang),
+        "tts": (tgt_lang,),
     }
-    return frozenset(kinds | _types_ready(register))
+    if kind not in languages:
+        raise ValueError(f"kind: expected one of {', '.join(CORE)}, but it is {kind!r}")
+    given = [language for language in languages[kind] if language]
+    if len(given) != len(languages[kind]):
+        raise ValueError(f"{kind}: a language it needs is missing")
+    return ":".join((kind, *given))
+
+
+def usable_models(register: Register) -> list[Model]:
+    """Models that are enabled, ready and complete; `capability_state` overrides their status."""
+    state = register.capability_state or {}
+    return [
+        model
+        for model in register.installed_models
+        if model.enabled
+        and state.get(model.model_id, model.status) == "ready"
+        and all(getattr(model, name) for name in _NEEDS.get(model.kind, ()))
+    ]
+
+
+def ready_kinds(register: Register) -> set[str]:
+    """Kinds of which a model is usable, or that a 2.0 node says are ready."""
+    said = {entry.type for entry in register.capability_by_type or () if entry.ready}
+    return said | {model.kind for model in usable_models(register)}
 
 
 def required_met(register: Register, required_models: Sequence[str]) -> bool:
-    """Whether the required kinds and model ids are ready; by default one core kind."""
-    kinds = kinds_ready(register)
+    """Whether every required kind or model id is ready; if none is named, any core capability."""
+    kinds = ready_kinds(register)
     if not required_models:
         return any(kind in kinds for kind in CORE)
-    ids = {
-        model.model_id
-        for model in _usable(register)
-        if model.kind not in ("nmt", "tts") or _of_model(model)
-    }
+    ids = {model.model_id for model in usable_models(register)}
     return all(name in kinds or name in ids for name in required_models)
 
 
-def capacity(register: Register, heartbeat: Heartbeat | None = None) -> int:
-    """Jobs at once: what was declared, else one a GPU; less the share of GPUs that are sick."""
-    gpus = max(1, len(register.hardware.gpus))
-    declared = register.max_concurrent_jobs or gpus
+def usable_gpus(gpus: Iterable[Gpu]) -> int:
+    """How many GPUs have memory at all."""
+    return sum(1 for gpu in gpus if gpu.memory_gb > 0)
+
+
+def capacity(register: Register, heartbeat: Heartbeat | None) -> int:
+    """Jobs the node may have at once: what it registered, less the share of GPUs reported bad."""
+    gpus = usable_gpus(register.hardware.gpus)
+    full = register.max_concurrent_jobs or max(gpus, 1)
     reported = heartbeat.usage.gpus if heartbeat is not None else None
-    if not reported:
-        return declared
-    sick = sum(1 for gpu in reported if not gpu.healthy)
-    return max(1, declared * max(0, gpus - sick) // gpus) if sick else declared
+    if reported is None:
+        return full
+    good = sum(1 for gpu in reported if gpu.healthy)
+    there = max(gpus, len(reported))
+    if good >= there:
+        return full
+    return max(full * good // there, 1) if good else 0
 
 
 def apply(register: Register, heartbeat: Heartbeat) -> Register:
-    """The registration after a beat that reports hardware, models or lists anew."""
-    changes = {name: value for name in _REPLACED if (value := getattr(heartbeat, name)) is not None}
+    """The registration with what the heartbeat replaces; the same object if that is nothing."""
+    changes: dict[str, Any] = {}
+    for name in _REPLACED:
+        reported = getattr(heartbeat, name)
+        if reported is not None and reported != getattr(register, name):
+            changes[name] = reported
+    hardware = heartbeat.hardware or register.hardware
+    gpus = heartbeat.hardware_gpus or hardware.gpus or register.hardware.gpus
+    hardware = msgspec.structs.replace(hardware, gpus=gpus)
+    if hardware != register.hardware:
+        changes["hardware"] = hardware
     return msgspec.structs.replace(register, **changes) if changes else register
 
 
-def requirement(kind: str, src_lang: str | None, tgt_lang: str | None) -> str:
-    """The index name of a request by kind and languages.
-
-    Raises ValueError naming the field that is missing."""
-    if kind == "asr":
-        return f"asr:{_needed('src_lang', src_lang)}"
-    if kind == "nmt":
-        return f"nmt:{_needed('src_lang', src_lang)}:{_needed('tgt_lang', tgt_lang)}"
-    if kind == "tts":
-        return f"tts:{_needed('tgt_lang', tgt_lang)}"
-    raise ValueError("kind: expected asr, nmt or tts")
-
-
-def _needed(name: str, value: str | None) -> str:
-    if not value:
-        raise ValueError(f"{name}: expected a language code")
-    return value
-
-
-def _short_hash(value: Any) -> str:
-    return hashlib.blake2b(msgpack.packb(value), digest_size=8).hexdigest()
-
-
 def digest(register: Register) -> str:
-    """What selection is judged by, as one short word: equal digests, equal index places."""
-    return _short_hash(
-        [
-            capabilities(register),
-            register.accept_public_jobs,
-            sorted(register.labels.items()),
-            sorted(kinds_ready(register)),
-        ]
-    )
+    """Equal exactly while selection sees the same node: capabilities, pool and capacity."""
+    seen = (capabilities(register), register.accept_public_jobs, capacity(register, None))
+    return _hash(seen)
 
 
 def hardware_digest(register: Register) -> str:
-    """The machine's hardware as one short word; a resumption needs the same."""
+    """Equal while the machine is the same one; order of GPUs and driver version don't count."""
     hardware = register.hardware
-    gpus = sorted((g.name, round(g.memory_gb), g.uuid or "") for g in hardware.gpus)
-    return _short_hash([round(hardware.cpu_cores), round(hardware.memory_gb), gpus])
+    gpus = sorted((gpu.name, gpu.memory_gb, gpu.uuid or "") for gpu in hardware.gpus)
+    return _hash((hardware.cpu_cores, hardware.memory_gb, gpus))
 
 
-def pack(register: Register, warnings: Sequence[str] = ()) -> bytes:
-    """A registration as the store keeps it (MessagePack, opaque to scripts); no secrets."""
-    plain = msgspec.to_builtins(register)
-    plain.pop("node_token", None)
-    plain["warnings"] = [*register.warnings, *warnings]
-    packed: bytes = msgpack.packb({k: v for k, v in plain.items() if v not in (None, [], {})})
-    return packed
+def pack(register: Register, warnings: Sequence[str]) -> bytes:
+    """A registration as the store keeps it for people: MessagePack, without secrets."""
+    fields: dict[str, Any] = msgspec.to_builtins(register)
+    kept = {k: v for k, v in fields.items() if v is not None and k not in _SECRETS}
+    return msgspec.msgpack.encode(kept | {"warnings": list(warnings)})
 
 
-def unpack(data: bytes) -> dict[str, Any]:
-    """What `pack` wrote, as plain values."""
-    value = msgpack.unpackb(data, strict_map_key=False)
-    return value if isinstance(value, dict) else {}
+def unpack(packed: bytes) -> dict[str, Any]:
+    """What `pack` made."""
+    found: dict[str, Any] = msgspec.msgpack.decode(packed, type=dict[str, Any])
+    return found
+
+
+def pack_report(heartbeat: Heartbeat) -> bytes:
+    """A heartbeat as the store keeps it for people: its usage as it came, health, warnings."""
+    report: dict[str, Any] = {"resource_usage": heartbeat.raw}
+    if heartbeat.timestamp is not None:
+        report["timestamp"] = heartbeat.timestamp
+    if heartbeat.health_ok is not None:
+        report["health"] = {"ok": heartbeat.health_ok, "reason": heartbeat.health_reason}
+    if heartbeat.warnings:
+        report["report_warnings"] = list(heartbeat.warnings)
+    return msgspec.msgpack.encode(report)
+
+
+def _of_models(register: Register) -> Iterator[str]:
+    for model in usable_models(register):
+        yield f"model:{model.model_id}"
+        if model.kind == "nmt":
+            yield f"nmt:{model.src_lang}:{model.tgt_lang}"
+        elif model.kind == "tts":
+            yield f"tts:{model.tgt_lang}"
+        elif model.kind == "asr" and model.src_lang:
+            yield f"asr:{model.src_lang}"
+
+
+def _of_lists(register: Register) -> Iterator[str]:
+    lists = register.language_capabilities
+    if lists is None:
+        return
+    if _may(register, "asr"):
+        yield from (f"asr:{language}" for language in lists.asr_languages)
+    if _may(register, "tts"):
+        yield from (f"tts:{language}" for language in lists.tts_languages)
+    if _may(register, "nmt"):
+        for source in lists.asr_languages:
+            for target in lists.semantic_languages:
+                if source != target:
+                    yield f"nmt:{source}:{target}"
+
+
+def _may(register: Register, kind: str) -> bool:
+    """Whether the lists count for this kind: where types are reported, theirs must be ready."""
+    if register.capability_by_type is None:
+        return True
+    return any(entry.type == kind and entry.ready for entry in register.capability_by_type)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(msgspec.json.encode(value), digest_size=12).hexdigest()

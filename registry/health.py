@@ -1,7 +1,8 @@
-"""What one heartbeat is worth. Pure; the rules are those of docs/lifecycle.md.
+"""What one heartbeat is worth: one verdict, a pure function of the registration and the report.
 
-Nothing reported says nothing: the registered GPUs stand. One sick GPU of several lowers capacity,
-not health.
+A heartbeat passes with at least one usable GPU, the required models ready, and no word from the
+node itself that it is unwell. Nothing reported says nothing: what was registered stands. Failures
+are named in that order; a missed heartbeat and a failed job are found elsewhere.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muster.wire.messages import Heartbeat, Register
-from registry.capabilities import required_met
+from registry.capabilities import required_met, usable_gpus
 from registry.model import Verdict
 
 
 def judge(register: Register, heartbeat: Heartbeat, required_models: Sequence[str]) -> Verdict:
-    """The verdict of a beat; `register` is the registration with the beat's changes applied."""
-    if _gpu_unavailable(heartbeat):
+    """The verdict on `heartbeat` from the node registered as `register`, which already has
+    what the heartbeat replaced (`registry.capabilities.apply`)."""
+    if not gpu_usable(heartbeat):
         return Verdict.GPU_UNAVAILABLE
     if not required_met(register, required_models):
         return Verdict.MODEL_MISSING
@@ -24,11 +26,15 @@ def judge(register: Register, heartbeat: Heartbeat, required_models: Sequence[st
     return Verdict.PASS
 
 
-def _gpu_unavailable(heartbeat: Heartbeat) -> bool:
-    if heartbeat.hardware_gpus == ():
-        return True
-    gpus = heartbeat.usage.gpus
-    if gpus is not None and not any(gpu.healthy for gpu in gpus):
-        return True
-    percent = heartbeat.usage.gpu_percent
-    return percent is not None and not 0 <= percent <= 100
+def gpu_usable(heartbeat: Heartbeat) -> bool:
+    """Whether the report leaves at least one GPU to work with."""
+    for listed in (
+        heartbeat.hardware_gpus,
+        heartbeat.hardware.gpus if heartbeat.hardware is not None else None,
+    ):
+        if listed is not None and usable_gpus(listed) == 0:
+            return False
+    usage = heartbeat.usage
+    if usage.gpus is not None and not any(gpu.healthy for gpu in usage.gpus):
+        return False
+    return usage.gpu_percent is None or 0 <= usage.gpu_percent <= 100

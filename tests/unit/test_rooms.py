@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "muster.simulate": ("muster.wire",),
     "muster": ("muster",),
     "registry.health": ("registry", "muster.wire"),
+    "registry.capabilities": ("registry", "muster.wire"),
     "registry": (),
     "gateway": ("muster.wire", "registry"),
     "sweeper": ("registry",),

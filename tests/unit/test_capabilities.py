@@ -1,0 +1,227 @@
+"""What a node can do: names from models, lists and flags, and what a report replaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muster.wire.messages import (
+    CapabilityOfType,
+    Gpu,
+    GpuReport,
+    Hardware,
+    Heartbeat,
+    LanguageCapabilities,
+    Model,
+    Register,
+    Usage,
+)
+from registry import capabilities as can
+
+GPU = Gpu(name="RTX 3070", memory_gb=8)
+HARDWARE = Hardware(cpu_cores=16, memory_gb=32, gpus=(GPU,))
+
+
+def model(kind: str = "asr", **fields: Any) -> Model:
+    plain: dict[str, Any] = {"model_id": f"m-{kind}", "kind": kind, "version": "1"}
+    return Model(**plain | fields)
+
+
+def node(*models: Model, **fields: Any) -> Register:
+    plain: dict[str, Any] = {"hardware": HARDWARE, "installed_models": models}
+    return Register(**plain | fields)
+
+
+def beat(**fields: Any) -> Heartbeat:
+    return Heartbeat(**fields)
+
+
+def test_a_node_without_anything_can_still_be_any_node() -> None:
+    assert can.capabilities(node()) == ("any",)
+
+
+def test_every_source_of_capabilities_adds_up() -> None:
+    register = node(
+        model("nmt", src_lang="zh", tgt_lang="en"),
+        model("asr", src_lang="zh"),
+        model("tts", tgt_lang="en"),
+        model("vad"),
+        features_supported={"emotion_detection": True, "voice_style_detection": False, "x": None},
+        advanced_features=("batched_inference",),
+        capability_by_type=(CapabilityOfType(type="asr", ready=True),),
+        language_capabilities=LanguageCapabilities(asr_languages=("fr",)),
+    )
+    assert can.capabilities(register) == (
+        "advanced:batched_inference", "any", "asr:fr", "asr:zh", "feature:emotion_detection",
+        "model:m-asr", "model:m-nmt", "model:m-tts", "model:m-vad", "nmt:zh:en", "tts:en",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        model(src_lang="zh", enabled=False),
+        model(src_lang="zh", status="downloading"),
+        model("nmt", src_lang="zh"),
+        model("nmt", tgt_lang="zh"),
+        model("tts", src_lang="zh"),
+        model("tts", tgt_lang=""),
+    ],
+)
+def test_a_model_that_is_not_usable_gives_nothing_and_meets_nothing(unfit: Model) -> None:
+    register = node(unfit)
+    assert can.capabilities(register) == ("any",)
+    assert not can.required_met(register, [])
+    assert not can.required_met(register, [unfit.model_id])
+
+
+def test_asr_without_a_language_is_ready_but_matches_no_language() -> None:
+    register = node(model("asr"))
+    assert can.capabilities(register) == ("any", "model:m-asr")
+    assert can.required_met(register, [])
+
+
+def test_capability_state_overrides_a_models_status_both_ways() -> None:
+    models = (model("asr", src_lang="zh"), model("tts", tgt_lang="en", status="error"))
+    register = node(*models, capability_state={"m-asr": "error", "m-tts": "ready"})
+    assert can.capabilities(register) == ("any", "model:m-tts", "tts:en")
+
+
+def test_pairs_of_a_2_0_node_are_directed_and_never_equal() -> None:
+    lists = LanguageCapabilities(
+        asr_languages=("zh", "en"), semantic_languages=("en", "fr"), tts_languages=("en",)
+    )
+    assert can.capabilities(node(language_capabilities=lists)) == (
+        "any", "asr:en", "asr:zh", "nmt:en:fr", "nmt:zh:en", "nmt:zh:fr", "tts:en",
+    )  # fmt: skip
+
+
+def test_lists_of_a_type_that_is_not_ready_do_not_count() -> None:
+    lists = LanguageCapabilities(
+        asr_languages=("zh",), semantic_languages=("en",), tts_languages=("en",)
+    )
+    types = (
+        CapabilityOfType(type="asr", ready=False, reason="loading"),
+        CapabilityOfType(type="tts", ready=True),
+        CapabilityOfType(type="dance", ready=True),
+    )
+    register = node(language_capabilities=lists, capability_by_type=types)
+    assert can.capabilities(register) == ("any", "tts:en")
+
+
+def test_a_name_that_would_break_the_stored_list_is_left_out() -> None:
+    assert can.capabilities(node(model("vad", model_id="a\nasr:zh"))) == ("any",)
+
+
+def test_required_models_name_kinds_and_ids_and_all_must_be_ready() -> None:
+    register = node(model("asr"), model("vad", model_id="silero"))
+    assert can.required_met(register, ["asr", "silero", "vad"])
+    assert not can.required_met(register, ["asr", "tts"])
+    said = node(capability_by_type=(CapabilityOfType(type="tts", ready=True),))
+    assert can.required_met(said, [])
+    assert can.required_met(said, ["tts"])
+
+
+def test_neither_vad_nor_an_unknown_type_is_a_core_capability() -> None:
+    register = node(model("vad"), capability_by_type=(CapabilityOfType(type="x", ready=True),))
+    assert not can.required_met(register, [])
+
+
+def test_requirements_are_named_like_capabilities() -> None:
+    assert can.requirement("asr", "zh") == "asr:zh"
+    assert can.requirement("nmt", "zh", "en") == "nmt:zh:en"
+    assert can.requirement("tts", None, "en") == "tts:en"
+    with pytest.raises(ValueError, match="language"):
+        can.requirement("nmt", "zh")
+    with pytest.raises(ValueError, match="kind"):
+        can.requirement("dance")
+
+
+@pytest.mark.parametrize(
+    ("registered", "limit", "healthy", "expected"),
+    [
+        (1, None, None, 1),
+        (4, None, None, 4),
+        (4, 8, None, 8),
+        (4, 8, (True, True, True, False), 6),
+        (4, None, (True, False, False, False), 1),
+        (2, 1, (True, False), 1),
+        (2, None, (True,), 1),
+        (2, None, (False, False), 0),
+        (2, None, (), 0),
+    ],
+)
+def test_bad_gpus_lower_capacity(
+    registered: int, limit: int | None, healthy: tuple[bool, ...] | None, expected: int
+) -> None:
+    hardware = Hardware(cpu_cores=1, memory_gb=1, gpus=(GPU,) * registered)
+    register = node(hardware=hardware, max_concurrent_jobs=limit)
+    reported = None if healthy is None else tuple(GpuReport(healthy=h) for h in healthy)
+    assert can.capacity(register, beat(usage=Usage(gpus=reported))) == expected
+
+
+def test_a_beat_that_says_nothing_new_leaves_the_very_same_registration() -> None:
+    register = node(model("asr", src_lang="zh"))
+    assert can.apply(register, beat()) is register
+    same = beat(installed_models=register.installed_models, hardware=HARDWARE, hardware_gpus=(GPU,))
+    assert can.apply(register, same) is register
+
+
+def test_a_beat_replaces_what_it_names() -> None:
+    register = node(model("asr", src_lang="zh"))
+    other = Gpu(name="H200", memory_gb=141)
+    changed = can.apply(
+        register, beat(installed_models=(model("tts", tgt_lang="en"),), hardware_gpus=(other,))
+    )
+    assert can.capabilities(changed) == ("any", "model:m-tts", "tts:en")
+    assert changed.hardware == Hardware(cpu_cores=16, memory_gb=32, gpus=(other,))
+    assert can.digest(changed) != can.digest(register)
+    assert can.hardware_digest(changed) != can.hardware_digest(register)
+
+
+def test_gpus_reported_empty_never_become_the_registration() -> None:
+    bare = Hardware(cpu_cores=8, memory_gb=32, gpus=())
+    changed = can.apply(node(), beat(hardware=bare, hardware_gpus=()))
+    assert changed.hardware == Hardware(cpu_cores=8, memory_gb=32, gpus=(GPU,))
+
+
+def test_what_is_stored_has_no_token_and_keeps_its_warnings() -> None:
+    stored = can.unpack(can.pack(node(model(), node_token="secret"), ["odd"]))
+    assert "node_token" not in stored
+    assert stored["warnings"] == ["odd"]
+    assert stored["hardware"]["gpus"][0]["name"] == "RTX 3070"
+
+
+def test_a_report_is_stored_as_it_came() -> None:
+    heartbeat = beat(raw={"gpu_percent": 1}, timestamp="now", health_ok=False, warnings=("w",))
+    assert msgspec.msgpack.decode(can.pack_report(heartbeat)) == {
+        "resource_usage": {"gpu_percent": 1},
+        "timestamp": "now",
+        "health": {"ok": False, "reason": None},
+        "report_warnings": ["w"],
+    }
+
+
+languages = st.sampled_from(["zh", "en", "fr", ""])
+models = st.builds(
+    Model,
+    model_id=st.sampled_from(["a", "b", "c"]),
+    kind=st.sampled_from(["asr", "nmt", "tts", "vad"]),
+    version=st.just("1"),
+    src_lang=st.none() | languages,
+    tgt_lang=st.none() | languages,
+    enabled=st.booleans(),
+    status=st.sampled_from(["ready", "error"]),
+)
+
+
+@given(st.lists(models, max_size=6))
+def test_capabilities_do_not_depend_on_the_order_of_models(found: list[Model]) -> None:
+    there, back = node(*found), node(*reversed(found))
+    assert can.capabilities(there) == can.capabilities(back)
+    assert can.digest(there) == can.digest(back)
+    assert "" not in {part for name in can.capabilities(there) for part in name.split(":")}
