@@ -1,0 +1,261 @@
+"""The sweeper's loop: look, judge, commit.
+
+It looks at its partitions every second, at the next due instant, and when a bell rings; a bell
+only says where to look. Nothing it remembers matters: whatever it has taken and not finished rings
+again by itself, and whatever it judges on stale facts is refused by the script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from registry.errors import StoreError
+from registry.keys import PARTITIONS
+from registry.logs import log
+from registry.model import Facts, Patrolled, Reason, Stale
+from registry.registry import Registry
+from sweeper.leases import share
+from sweeper.metrics import SweeperMetrics
+from sweeper.repair import Repair
+from sweeper.rules import Limits, expired, judge, next_look_ms
+from sweeper.settings import SweeperSettings
+
+logger = logging.getLogger("muster.sweeper")
+
+_SLEEP_MOST_S = 0.25
+_BACK_OFF_S = 0.5
+
+
+class Sweeper:
+    """One sweeper: `run` until `stop`."""
+
+    def __init__(
+        self, registry: Registry, settings: SweeperSettings, metrics: SweeperMetrics, owner: str
+    ) -> None:
+        self.registry = registry
+        self.settings = settings
+        self.metrics = metrics
+        self.owner = owner
+        self.limits = Limits.of(settings)
+        self.held: set[int] = set()
+        self.last_look = 0.0
+        self._gateways: set[str] = set()
+        self._gateways_known = False
+        self._rung: set[int] = set()
+        self._bell = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._offline_at: deque[int] = deque()
+        self._store_lost = False
+        self._bells = {
+            channel.encode(): p
+            for p, channel in enumerate(registry.keys.bell_channels(list(range(PARTITIONS))))
+        }
+
+    def stop(self) -> None:
+        """Asks the loop to end after what it is doing."""
+        self._stopping.set()
+        self._bell.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop looked at the store lately."""
+        allowed = max(5.0, 5 * self.settings.observe_interval_s)
+        return self.registry.clock.monotonic() - self.last_look < allowed
+
+    async def run(self) -> None:
+        """Sweeps until stopped, through any outage of the store."""
+        tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._repair())]
+        try:
+            await self._sweep()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(StoreError):
+                await self.registry.release(sorted(self.held), self.owner)
+                await self.registry.withdraw_sweeper(self.owner)
+
+    async def _sweep(self) -> None:
+        clock = self.registry.clock
+        next_full = 0.0
+        sleep_s = 0.0
+        while not self._stopping.is_set():
+            rung, self._rung = self._rung, set()
+            self._bell.clear()
+            now = clock.monotonic()
+            try:
+                if now >= next_full:
+                    next_full = now + self.settings.observe_interval_s
+                    sleep_s = await self._look_everywhere()
+                else:
+                    where = sorted(self.held if not rung else rung & self.held)
+                    sleep_s = await self._look(where, observe=False)
+                self._answered()
+            except StoreError as error:
+                self._unanswered(error)
+                sleep_s = _BACK_OFF_S
+            except Exception:
+                log(logger, logging.ERROR, "sweep_failed")
+                logger.exception("a bug of ours; the loop goes on")
+                sleep_s = _BACK_OFF_S
+            wait = min(sleep_s, _SLEEP_MOST_S, max(0.0, next_full - clock.monotonic()))
+            if not self._rung and wait > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._bell.wait(), wait)
+
+    async def _look_everywhere(self) -> float:
+        """Once a second: who is there, what is mine, what was observed, what waits."""
+        registry = self.registry
+        sweepers = await registry.announce_sweeper(self.owner, self.settings.lease_ttl_s)
+        self._gateways = set(await registry.gateways())
+        self._gateways_known = True
+        mine = share(sweepers, self.owner)
+        lost = sorted(self.held - set(mine))
+        if lost:
+            await registry.release(lost, self.owner)
+            self.held -= set(lost)
+        sleep_s = await self._look(mine, observe=bool(self._gateways))
+        counts = await registry.counts(sorted(self.held))
+        for status, count in counts.items():
+            self.metrics.nodes.labels(status).set(count)
+        self._mass_expiry(sum(counts.values()) - counts["offline"])
+        self.metrics.held.set(len(self.held))
+        return sleep_s
+
+    async def _look(self, partitions: list[int], *, observe: bool) -> float:
+        """Takes what waits in some partitions and judges it; seconds until the next is due."""
+        if not partitions:
+            return _SLEEP_MOST_S
+        with self.metrics.sweep.time():
+            found = await self.registry.patrol(
+                partitions,
+                self.owner,
+                observe=observe,
+                limit=self.settings.pass_batch,
+                lease_ttl_s=self.settings.lease_ttl_s,
+            )
+            self.last_look = self.registry.clock.monotonic()
+            for look in found:
+                (self.held.add if look.held else self.held.discard)(look.partition)
+            waiting = [look for look in found if look.held and (look.marked or look.due)]
+            for look in waiting:
+                await self._judge(look)
+        if observe:
+            most = max((look.unobserved for look in found if look.held), default=0)
+            self.metrics.unobserved.set(most / 1000)
+        if any(self.settings.pass_batch in (len(k.marked), len(k.due)) for k in waiting):
+            return 0.0
+        nexts = [look.next_due - look.now for look in found if look.held and look.next_due]
+        return max(0.0, min(nexts, default=1000) / 1000)
+
+    async def _judge(self, look: Patrolled) -> None:
+        ids = list(dict.fromkeys((*look.marked, *look.due)))
+        overdue = 0
+        for start in range(0, len(ids), self.settings.pass_batch):
+            page = ids[start : start + self.settings.pass_batch]
+            for facts in await self.registry.facts(look.partition, page):
+                if facts is not None:
+                    overdue = max(overdue, facts.now - facts.due if facts.due else 0)
+                    await self._judge_one(facts)
+        self.metrics.overdue.set(max(0, overdue) / 1000)
+
+    async def _judge_one(self, facts: Facts) -> None:
+        if expired(facts, self.limits):
+            await self.registry.expire(facts)
+            return
+        present = facts.gateway in self._gateways or not self._gateways_known
+        decision = judge(facts, self.limits, gateway_present=present)
+        if decision is None:
+            pause = next_look_ms(facts, self.limits, gateway_present=present)
+            await self.registry.rearm(facts, pause)
+            return
+        silent = decision.reason is Reason.HEARTBEAT_TIMEOUT
+        if silent:
+            self.metrics.expiries_found.inc()
+        done = await self.registry.commit(facts, decision)
+        if isinstance(done, Stale):
+            self.metrics.stale.inc()
+            return
+        if silent:
+            self.metrics.expiries_made.inc()
+            self._offline_at.append(facts.now)
+        self.metrics.transitions.labels(
+            facts.status.value, decision.to.value, decision.reason.value
+        ).inc()
+        log(
+            logger,
+            logging.INFO,
+            "transition",
+            node_id=facts.node_id,
+            previous=facts.status.value,
+            status=decision.to.value,
+            reason=decision.reason.value,
+            version=done.version,
+        )
+
+    def _mass_expiry(self, living: int) -> None:
+        """Much of the fleet silent within one time-out is more likely our fault than theirs."""
+        horizon = self.registry.clock.now_ms() - self.limits.heartbeat_timeout_ms
+        while self._offline_at and self._offline_at[0] < horizon:
+            self._offline_at.popleft()
+        lost = len(self._offline_at)
+        share_held = max(1, len(self.held)) / PARTITIONS
+        many = lost >= self.settings.mass_expiry_min * share_held
+        mass = many and lost > self.settings.mass_expiry_fraction * (living + lost)
+        if mass and not self.metrics.mass_expiry._value.get():
+            log(logger, logging.ERROR, "mass_expiry", lost=lost, living=living)
+            self._note(min(self.held, default=0), "mass_expiry", lost, living)
+        self.metrics.mass_expiry.set(int(mass))
+
+    def _note(self, partition: int, kind: str, lost: int, living: int) -> None:
+        async def note() -> None:
+            with contextlib.suppress(StoreError):
+                await self.registry.note(partition, kind, {"lost": lost, "living": living})
+
+        self._noting = asyncio.create_task(note())
+
+    def _answered(self) -> None:
+        if self._store_lost:
+            self._store_lost = False
+            log(logger, logging.WARNING, "store_returned")
+
+    def _unanswered(self, error: StoreError) -> None:
+        self.metrics.store_errors.inc()
+        self._gateways_known = False
+        if not self._store_lost:
+            self._store_lost = True
+            log(logger, logging.ERROR, "store_lost", error=str(error))
+
+    async def _listen(self) -> None:
+        channels = self.registry.keys.bell_channels(list(range(PARTITIONS)))
+        async with self.registry.subscription(channels) as bells:
+            async for channel in bells:
+                partition = self._bells.get(channel)
+                if partition is not None and partition in self.held:
+                    self._rung.add(partition)
+                    self._bell.set()
+
+    async def _repair(self) -> None:
+        repair = Repair(self.registry, self.settings.pass_batch)
+        await self._every(self.settings.repair_interval_s, lambda: self._repair_held(repair))
+
+    async def _repair_held(self, repair: Repair) -> None:
+        for partition in sorted(self.held):
+            touched = await repair.partition(partition)
+            if touched:
+                self.metrics.repairs.inc(touched)
+                log(logger, logging.WARNING, "indexes_repaired", partition=partition, nodes=touched)
+
+    async def _every(self, interval_s: float, act: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await act()
+            except StoreError as error:
+                self._unanswered(error)
+            except Exception:
+                logger.exception("a bug of ours; the loop goes on")
