@@ -17,8 +17,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from muster.wire.reading import read
-
 from gateway.clock import monotonic
 from gateway.enrolment import Enrolment
 from gateway.limits import Recent, TokenBucket
@@ -27,10 +25,10 @@ from gateway.services import Services
 from gateway.session import Session, taken_off
 from gateway.transport import Transport
 from gateway.wheel import Due
-from muster.wire import closing
 from muster.wire.closing import CloseCode
 from muster.wire.codec import Codec
-from muster.wire.errors import ErrorCode, InvalidMessage, WireError, error_text, status_text
+from muster.wire.errors import ErrorCode, error_text, status_text
+from muster.wire.invalid import InvalidMessage, WireError
 from muster.wire.messages import (
     Heartbeat,
     JobResult,
@@ -41,6 +39,7 @@ from muster.wire.messages import (
     Unknown,
     Unregister,
 )
+from muster.wire.reading import read
 from registry.errors import StoreUnavailable
 from registry.logs import log
 from registry.model import Change, Status
@@ -105,7 +104,7 @@ class Connection:
     def reap(self, due: Due) -> None:
         """Closes the socket because a deadline passed."""
         silent = due is Due.SILENT
-        self.close(closing.SILENT if silent else closing.REGISTER_TIMEOUT)
+        self.close(CloseCode.SILENT if silent else CloseCode.REGISTER_TIMEOUT)
         if silent:
             self.transport.abort_soon()
 
@@ -121,7 +120,7 @@ class Connection:
     def superseded(self, sid: str) -> None:
         """Another socket took the session's place; our own next session is not another's."""
         if self.incoming is None and self.session is not None and self.session.sid == sid:
-            self.close(closing.SUPERSEDED)
+            self.close(CloseCode.SUPERSEDED)
 
     def log_context(self) -> dict[str, Any]:
         return {
@@ -210,7 +209,7 @@ class Connection:
             self.services.metrics.registrations.labels(error.code.value).inc()
         self.refuse(error.code, **(error.details or {}))
         if error.unreadable and self._unreadable.add(monotonic()):
-            self.close(closing.POLICY)
+            self.close(CloseCode.POLICY)
 
     def _unheard_of(self, kind: str) -> None:
         if kind in self._unknown or len(self._unknown) >= UNKNOWN_TYPES_KEPT:
@@ -263,7 +262,7 @@ class Connection:
     def reconnect(self, after_ms: int, reason: str) -> None:
         """Asks the node to come back elsewhere, and closes."""
         self.send(Reconnect(after_ms=after_ms, reason=reason))
-        self.close(closing.SERVICE_RESTART)
+        self.close(CloseCode.SERVICE_RESTART)
 
     def tell(self, change: Change, way: str) -> None:
         """Tells the node a change it does not know yet."""

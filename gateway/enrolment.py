@@ -12,15 +12,13 @@ import secrets
 import string
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from gateway.admission import Accept, Attempt, Conflict, Duplicate, Outrun
 from gateway.clock import monotonic
 from gateway.limits import TokenBucket
 from gateway.ownership import Claim
 from gateway.session import Session, new_sid
 from gateway.tokens import TokenCheck
-from muster.wire import closing
+from muster.wire.closing import CloseCode
 from muster.wire.errors import ErrorCode
 from muster.wire.messages import SUPPORTED_SCHEMAS, HeartbeatAck, Register, RegisterAck
 from registry import capabilities as can
@@ -76,7 +74,7 @@ class Enrolment:
             return "RATE_LIMITED"
         if not connection.admitted:
             connection.refuse(ErrorCode.UNAUTHORIZED)
-            connection.close(closing.UNAUTHORIZED)
+            connection.close(CloseCode.UNAUTHORIZED)
             return "UNAUTHORIZED"
         if connection.node_id and message.node_id and message.node_id != connection.node_id:
             connection.refuse_id(connection.node_id)
@@ -133,7 +131,7 @@ class Enrolment:
                 )
             case Duplicate():
                 connection.refuse(ErrorCode.NODE_ID_CONFLICT)
-                connection.close(closing.DUPLICATE_IDENTITY)
+                connection.close(CloseCode.DUPLICATE_IDENTITY)
         return "NODE_ID_CONFLICT"
 
     async def _write(
@@ -195,14 +193,15 @@ class Enrolment:
         connection.send(
             RegisterAck(
                 node_id=connection.node_id,
+                message="registered",
                 status=written.status,
-                node_token=(token_of(connection.node_id) if entitled else None) or msgspec.UNSET,
+                node_token=(token_of(connection.node_id) if entitled else None) or None,
                 session=written.session,
                 version=written.version,
                 heartbeat_interval_ms=round(settings.heartbeat_interval_s * 1000),
                 heartbeat_timeout_ms=round(settings.heartbeat_timeout_s * 1000),
                 warnings=incoming.warnings,
-                resumed=True if written.resumed else msgspec.UNSET,
+                resumed=True if written.resumed else None,
             )
         )
         if written.resumed and incoming.register.heartbeat_ack:
@@ -265,7 +264,7 @@ def new_registration(
         sid=incoming.sid,
         gateway=connection.services.gateway_id,
         kind=kind,
-        registration=can.pack(message, incoming.warnings),
+        registration=can.pack(message),
         digest=incoming.digest,
         capabilities=incoming.capabilities,
         hardware_digest=incoming.hardware_digest,

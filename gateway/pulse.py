@@ -21,16 +21,16 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from registry.health import judge
 
 from gateway.clock import monotonic
 from gateway.enrolment import adopt, new_registration, prepare
 from gateway.session import Session, taken_off
-from muster.wire import closing
+from muster.wire.closing import CloseCode
 from muster.wire.errors import ErrorCode
 from muster.wire.messages import Heartbeat, HeartbeatAck, JobResult, Register, Unregister
 from registry import capabilities as can
 from registry.errors import StoreError
+from registry.health import judge
 from registry.logs import log
 from registry.model import (
     Beat,
@@ -196,7 +196,7 @@ class Pulse:
             case BeatOutcome.LEFT:
                 self._left(answer.change)
             case BeatOutcome.FOREIGN:
-                connection.close(closing.SUPERSEDED)
+                connection.close(CloseCode.SUPERSEDED)
         return None
 
     def _left(self, change: Change | None) -> None:
@@ -239,7 +239,7 @@ class Pulse:
             if seen is None:
                 kind = "restore"
             elif seen.sid != session.sid and seen.session > session.session:
-                connection.close(closing.SUPERSEDED)
+                connection.close(CloseCode.SUPERSEDED)
                 return False
             elif seen.sid == session.sid and not _silent(seen.status, seen.reason):
                 return True  # nothing to renew any more: the beat asks again
@@ -315,7 +315,7 @@ class Pulse:
         assert session is not None
         if updated == session.register:
             return
-        registration = can.pack(updated, session.warnings)
+        registration = can.pack(updated)
         capabilities, digest = can.capabilities(updated), can.digest(updated)
         node_id = connection.node_id
         assert node_id is not None

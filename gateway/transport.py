@@ -22,7 +22,7 @@ from websockets.http11 import Request
 
 from gateway.buffers import Buffers
 from gateway.clock import GAP_S, POLLS, StallClock, monotonic
-from muster.wire.closing import OVERLOADED
+from muster.wire.closing import CloseCode
 
 FULL_READ = 64 * 1024
 BACKLOG_LIMIT = 1024 * 1024
@@ -113,7 +113,7 @@ class NodeProtocol(WebSocketsSansIOProtocol):
     def overflow(self) -> None:
         """Too much is buffered, and most of it here."""
         transport = Transport(self)
-        transport.close(OVERLOADED.code, OVERLOADED.reason)
+        transport.close(CloseCode.OVERLOADED.code, CloseCode.OVERLOADED.reason)
         self.loop.call_soon(transport.abort)
 
     def _suspect(self, since: float) -> None:

@@ -132,7 +132,7 @@ def hardware_digest(register: Register) -> str:
     return _hash((hardware.cpu_cores, hardware.memory_gb, gpus))
 
 
-def pack(register: Register, warnings: Sequence[str]) -> bytes:
+def pack(register: Register, warnings: Sequence[str] = ()) -> bytes:
     """A registration as the store keeps it for people: MessagePack, without secrets."""
     fields: dict[str, Any] = msgspec.to_builtins(register)
     kept = {k: v for k, v in fields.items() if v is not None and k not in _SECRETS}

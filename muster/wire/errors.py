@@ -1,13 +1,16 @@
-"""Error codes of the protocol and the sentences people read, in Chinese and English."""
+"""Error codes, and the sentences people read, in Chinese and English."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+Locale = Literal["zh", "en"]
 
 
 class ErrorCode(StrEnum):
-    """The codes of `node_error`."""
+    """Why a message was refused."""
 
     NO_GPU_AVAILABLE = "NO_GPU_AVAILABLE"
     INVALID_MESSAGE = "INVALID_MESSAGE"
@@ -20,146 +23,148 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
-class WireError(Exception):
-    """A message that is refused. `path` names the field, `details` go into the answer;
-    `unreadable` says that the frame was no message at all."""
-
-    code = ErrorCode.INVALID_MESSAGE
-
-    def __init__(
-        self,
-        path: str | None = None,
-        expected: str = "",
-        *,
-        type: str | None = None,
-        unreadable: bool = False,
-    ) -> None:
-        super().__init__(f"{path or 'message'}: expected {expected}")
-        self.path = path
-        self.expected = expected
-        self.type = type
-        self.unreadable = unreadable
-
-    @property
-    def details(self) -> dict[str, Any] | None:
-        return {"path": self.path, "expected": self.expected}
-
-
-class InvalidMessage(WireError):
-    """Malformed, of the wrong type, or without a field that must be there."""
-
-
-class NoGpu(WireError):
-    """A registration without a usable GPU."""
-
-    code = ErrorCode.NO_GPU_AVAILABLE
-
-    @property
-    def details(self) -> dict[str, Any] | None:
-        return None
-
-
-TEXTS: dict[str, dict[ErrorCode, str]] = {
+TEXTS: Mapping[Locale, Mapping[ErrorCode, str]] = {
     "zh": {
         ErrorCode.NO_GPU_AVAILABLE: "节点注册失败: 必须提供 GPU 信息",
-        ErrorCode.INVALID_MESSAGE: "消息格式错误: {path} 应为 {expected}",
+        ErrorCode.INVALID_MESSAGE: "消息格式错误",
         ErrorCode.INVALID_CAPABILITY_SCHEMA: "不支持的 capability_schema_version, 请升级节点程序",
-        ErrorCode.NODE_ID_CONFLICT: "该 node_id 属于另一台机器, 请清除已保存的 node_id 后重新注册",
+        ErrorCode.NODE_ID_CONFLICT: "该 node_id 属于另一个节点, 请清除已保存的 node_id 后重新注册",
         ErrorCode.NOT_REGISTERED: "节点尚未注册, 请先发送 node_register",
         ErrorCode.UNAUTHORIZED: "加入令牌缺失或错误, 请联系管理员",
-        ErrorCode.RATE_LIMITED: "消息过于频繁, 请稍后再发",
-        ErrorCode.UNAVAILABLE: "注册服务暂时不可用, 请稍后重试",
+        ErrorCode.RATE_LIMITED: "消息过于频繁, 请稍后再试",
+        ErrorCode.UNAVAILABLE: "服务器暂时无法处理注册, 请稍后重试",
         ErrorCode.INTERNAL_ERROR: "服务器内部错误, 请稍后重试或联系管理员",
     },
     "en": {
-        ErrorCode.NO_GPU_AVAILABLE: "registration refused: GPU information is required; "
-        "check that the driver is installed and finds the card",
-        ErrorCode.INVALID_MESSAGE: "invalid message: {path}: expected {expected}",
-        ErrorCode.INVALID_CAPABILITY_SCHEMA: "unsupported capability_schema_version: "
-        "upgrade the node's program",
-        ErrorCode.NODE_ID_CONFLICT: "this node_id belongs to another machine: "
-        "clear the saved node_id and register again",
-        ErrorCode.NOT_REGISTERED: "not registered: send node_register first",
-        ErrorCode.UNAUTHORIZED: "the join token is missing or wrong: ask the operator for one",
-        ErrorCode.RATE_LIMITED: "too many messages: wait, then send again",
-        ErrorCode.UNAVAILABLE: "registration is unavailable just now: try again shortly",
-        ErrorCode.INTERNAL_ERROR: "internal error: try again later, or tell the operator",
+        ErrorCode.NO_GPU_AVAILABLE: "Registration failed: GPU information is required",
+        ErrorCode.INVALID_MESSAGE: "The message is malformed",
+        ErrorCode.INVALID_CAPABILITY_SCHEMA: (
+            "This capability_schema_version is not supported; upgrade the node's program"
+        ),
+        ErrorCode.NODE_ID_CONFLICT: (
+            "This node_id belongs to another node; clear the saved node_id and register again"
+        ),
+        ErrorCode.NOT_REGISTERED: "The node is not registered; send node_register first",
+        ErrorCode.UNAUTHORIZED: "The join token is missing or wrong; ask the operator",
+        ErrorCode.RATE_LIMITED: "Too many messages; wait before the next",
+        ErrorCode.UNAVAILABLE: "The server can't take registrations just now; try again shortly",
+        ErrorCode.INTERNAL_ERROR: (
+            "An internal error of the server; try again later or tell the operator"
+        ),
     },
 }
 
-_CONFLICT_WAIT = {
-    "zh": "该 node_id 正在另一连接上使用, 请稍候再用同一 node_id 注册",
-    "en": "this node_id is in use on another connection: wait, then register the same id again",
+_WAIT_FOR_ID: Mapping[Locale, str] = {
+    "zh": "该 node_id 仍在使用中, 请稍后用同一 node_id 重试",
+    "en": "This node_id is still in use; wait, then try the same node_id",
 }
 
 
-def error_text(code: ErrorCode | str, locale: str, **details: Any) -> str:
-    """The sentence for an error; INVALID_MESSAGE names `path` and `expected`."""
-    code = ErrorCode(code)
-    locale = locale if locale in TEXTS else "zh"
-    if code is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms"):
-        return _CONFLICT_WAIT[locale]
-    text = TEXTS[locale][code]
+def error_text(code: ErrorCode, locale: str, **details: Any) -> str:
+    """The sentence for an error; `details` are those of the error itself."""
+    language = _language(locale)
+    if code is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
+        return _WAIT_FOR_ID[language]
+    text = TEXTS[language][code]
     if code is ErrorCode.INVALID_MESSAGE:
-        return text.format(
-            path=details.get("path") or ("消息" if locale == "zh" else "the message"),
-            expected=details.get("expected") or "?",
-        )
+        return text + _misfit(language, details)
+    if code is ErrorCode.INVALID_CAPABILITY_SCHEMA and details.get("supported"):
+        versions = ", ".join(map(str, details["supported"]))
+        return text + (f" (支持: {versions})" if language == "zh" else f" (supported: {versions})")
+    if code is ErrorCode.INTERNAL_ERROR and details.get("trace_id"):
+        return f"{text} (trace_id {details['trace_id']})"
     return text
 
 
-def pick_locale(accept_language: str | None, default: str) -> str:
-    """`zh` or `en`: the better liked of the two in an Accept-Language header, else the default."""
-    best, best_q = default, 0.0
-    for part in (accept_language or "").split(","):
-        tag, _, q = part.strip().partition(";")
-        language = tag.split("-")[0].strip().lower()
-        try:
-            weight = float(q.strip().removeprefix("q=")) if q else 1.0
-        except ValueError:
-            continue
-        if language in TEXTS and weight > best_q:
-            best, best_q = language, weight
-    return best
+def _misfit(language: Locale, details: Mapping[str, Any]) -> str:
+    path, expected, got = (details.get(key) for key in ("path", "expected", "got"))
+    if expected is None:
+        return f": {path}" if path else ""
+    where = f"{path}: " if path else ""
+    if language == "zh":
+        return f": {where}应为 {expected}" + (f", 实际为 {got}" if got else "")
+    return f": {where}expected {expected}" + (f", got {got}" if got else "")
 
 
-_STATUS_TEXTS: dict[str, tuple[str, str]] = {
-    "registered": (
-        "已注册, 等待连续 3 次心跳正常",
-        "registered; three good heartbeats make it ready",
-    ),
-    "operator": ("管理员要求排空: 不再分配新任务", "an operator drains this node: no new work"),
-    "healthy": ("健康检查通过, 可以接收任务", "healthy: may be given work"),
-    "warmup_timeout": ("未能在预热时间内就绪", "did not become ready within the warm-up time"),
-    "gpu_unavailable": (
-        "GPU 不可用, 请检查驱动和显卡",
-        "no usable GPU: check the driver and the card",
-    ),
-    "model_missing": (
-        "必需的模型未就绪, 请检查模型安装",
-        "required models are not ready: check the installed models",
-    ),
-    "self_reported": ("节点自报异常", "the node says that it is not well"),
-    "missed_heartbeat": ("心跳缺失, 请检查网络", "heartbeats were missed: check the network"),
-    "job_failed": ("任务多次失败", "jobs failed repeatedly: check the node's log"),
-    "recovered": ("已恢复, 可以接收任务", "recovered: may be given work again"),
-    "node_request": (
-        "节点请求下线, 正在完成已有任务",
-        "the node asked to leave: finishing its jobs",
-    ),
-    "drained": ("已排空, 可以安全下线", "drained: nothing runs any more"),
-    "drain_timeout": (
-        "排空超时, 仍有任务在运行",
-        "the drain's time ran out with jobs still running",
-    ),
-    "resumed": ("管理员已恢复该节点", "an operator resumed this node"),
-    "heartbeat_timeout": ("心跳超时, 节点已离线", "no heartbeat in time: the node is offline"),
-    "unregistered": ("节点已注销", "the node unregistered"),
-    "removed": ("管理员已移除该节点", "an operator removed this node"),
+# What a change of status means, by reason; `status:reason` where the status makes a difference.
+
+STATUS_TEXTS: Mapping[Locale, Mapping[str, str]] = {
+    "zh": {
+        "registered": "注册成功, 连续 3 次心跳正常后即可接收任务",
+        "operator": "管理员已停止分配新任务, 请完成现有任务并保持运行",
+        "healthy": "健康检查通过, 节点可以接收任务",
+        "warmup_timeout": "节点未能及时就绪, 请检查模型和 GPU, 并保持心跳",
+        "gpu_unavailable": "没有可用的 GPU, 请检查驱动和显卡",
+        "model_missing": "缺少必需的模型, 请安装或启用所需模型",
+        "self_reported": "节点自报异常, 请查看节点日志并排除故障",
+        "missed_heartbeat": "心跳中断或延迟, 请检查网络和节点负载",
+        "job_failed": "失败的任务过多, 请查看节点日志",
+        "recovered": "节点已恢复, 可以继续接收任务",
+        "node_request": "应节点请求停止分配新任务, 完成现有任务后下线",
+        "drained": "现有任务已全部完成, 节点已下线; 如需继续请重新注册",
+        "draining:drained": "现有任务已全部完成, 现在可以安全关机或维护",
+        "drain_timeout": "等待任务完成超时, 节点已下线; 如需继续请重新注册",
+        "draining:drain_timeout": "等待任务完成超时, 仍有任务在运行, 现在关机会丢失任务",
+        "resumed": "管理员已恢复该节点, 无需操作",
+        "heartbeat_timeout": "长时间未收到心跳, 节点已离线; 请恢复心跳或重新连接",
+        "unregistered": "节点已注销, 如需继续请重新注册",
+        "removed": "管理员已移除该节点, 请联系管理员后再重新注册",
+    },
+    "en": {
+        "registered": "Registered; after 3 good heartbeats in a row the node may be given work",
+        "operator": "The operator stopped new work; finish what is running and stay connected",
+        "healthy": "The health checks pass; the node may be given work",
+        "warmup_timeout": (
+            "The node did not become ready in time; check its models and GPU, keep beating"
+        ),
+        "gpu_unavailable": "No GPU is usable; check the driver and the card",
+        "model_missing": "A required model is missing; install or enable it",
+        "self_reported": "The node reported itself unfit; see its log and mend the cause",
+        "missed_heartbeat": "Heartbeats were late or missing; check the network and the load",
+        "job_failed": "Too many tasks failed; see the node's log",
+        "recovered": "The node has recovered and may be given work again",
+        "node_request": "No new work, as the node asked; it goes offline when its work is done",
+        "drained": "All work is done and the node is offline; register again to come back",
+        "draining:drained": "All work is done; the machine may safely be taken away",
+        "drain_timeout": "The work did not end in time, the node is offline; register to come back",
+        "draining:drain_timeout": "The work did not end in time; stopping the machine now loses it",
+        "resumed": "The operator resumed the node; nothing to do",
+        "heartbeat_timeout": "No heartbeat for too long, the node is offline; beat or reconnect",
+        "unregistered": "The node has unregistered; register again to come back",
+        "removed": "The operator removed the node; ask before registering again",
+    },
 }
 
 
 def status_text(status: str, reason: str, locale: str) -> str:
-    """One sentence on a status: what it means and what to do."""
-    zh, en = _STATUS_TEXTS.get(reason, (reason, reason))
-    return f"{status}: {en if locale == 'en' else zh}"
+    """What a change of status means and what to do; an unknown reason is named as it is."""
+    texts = STATUS_TEXTS[_language(locale)]
+    return texts.get(f"{status}:{reason}") or texts.get(reason) or f"{status}: {reason}"
+
+
+def pick_locale(accept_language: str | None, default: str) -> Locale:
+    """The language a client wants most among ours, else the default."""
+    best: Locale | None = None
+    most = 0.0
+    for part in (accept_language or "").split(","):
+        tag, _, parameters = part.partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        weight = _weight(parameters)
+        if primary in ("zh", "en") and weight > most:
+            best, most = _language(primary), weight
+    return best or _language(default)
+
+
+def _weight(parameters: str) -> float:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _language(locale: str) -> Locale:
+    return "en" if locale.lower().startswith("en") else "zh"
