@@ -1,0 +1,353 @@
+"""Breaks each guard in turn, in a copy of the tree: the suite must fail every time.
+
+A guard nobody misses when it is gone is a guard nobody tests. A replacement must match its file
+exactly once, so that a guard that moved is noticed; a copy in which no test at all passes is
+broken rather than unguarded, and counts as an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1]
+_SKIPPED = (".venv", ".git", "__pycache__", ".*_cache", ".hypothesis", "build", "dist", "docs")
+_TIMEOUT_S = 300
+_CONTRACT = "tests/contract/test_"
+_COUNT = re.compile(r"(\d+) (passed|failed|error)")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One guard, and how it is broken: `old` becomes `new` in `path`; `tests` must notice."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    keyword: str = "valkey"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the tests said to a tree. `error` is set when they could not say anything."""
+
+    name: str
+    passed: int
+    failed: int
+    duration_s: float
+    error: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The result as people read it."""
+        if self.error:
+            return f"ERROR {self.error}"
+        if not self.failed:
+            return f"SURVIVED {self.passed} tests"
+        return f"killed by {self.failed} failing test{'s' if self.failed > 1 else ''}"
+
+
+def _lua(verb: str, *tests: str) -> tuple[str, tuple[str, ...]]:
+    files = tuple(f"{_CONTRACT}{name}.py" for name in (*tests, "guards"))
+    return f"registry/scripts/{verb}.lua", files
+
+
+def _of(where: tuple[str, tuple[str, ...]], *guards: tuple[str, str, str]) -> Iterator[Mutant]:
+    path, tests = where
+    verb = Path(path).stem
+    for name, old, new in guards:
+        yield Mutant(f"{verb}: {name}", path, old, new, tests)
+
+
+def mutants() -> list[Mutant]:
+    """Every guard that is broken, in a fixed order."""
+    return [
+        *_of(
+            _lua("beat", "beating"),
+            ("sid", "elseif r[1] ~= sid then", "elseif false then"),
+            ("lower session is older", "num(r[8]) < session and 'older' or 'foreign'", "'foreign'"),
+            ("offline stays offline", "elseif r[3] == 'offline' then", "elseif false then"),
+            ("age of frames", "elseif age >= timeout then", "elseif false then"),
+            (
+                "age of frames of a dead node",
+                "(age < timeout and 'silent' or 'too_old')",
+                "'silent'",
+            ),
+            ("late calls", "if ran_late(now,", "if false and ran_late(now,"),
+            ("lag counts as age", "tonumber(ARGV[a + 5]) + lag,", "tonumber(ARGV[a + 5]),"),
+            ("seq", "if seq > num(r[2]) then", "if true then"),
+            ("never back before the last beat", "math.max(now - age, last)", "(now - age)"),
+            ("unobserved time", " - (unobserved[p] - num(r[6])) > ", " > "),
+            ("missed gap", "local missed = ", "local missed = false and "),
+            ("what is left of a frame's time", "int(timeout - (now - at))", "int(timeout)"),
+            ("reconcile: tell", "if version > relayed then", "if false then"),
+            ("reconcile: lower", "elseif version < relayed then", "elseif false then"),
+            ("mark of a failure", "or r[12] or verdict ~= 'P' or", "or r[12] or"),
+        ),
+        *_of(
+            _lua("transition", "committing"),
+            ("sid", "if r[1] ~= sid then", "if false then"),
+            ("version", "if r[2] ~= ARGV[3] then", "if false then"),
+            (
+                "intent",
+                "if (redis.call('HGET', KEYS[2], 'stamp') or '') ~= ARGV[5] then",
+                "if false then",
+            ),
+            ("leave", "if (r[4] or '') ~= ARGV[6] then", "if false then"),
+            ("digest", "if (r[5] or '') ~= ARGV[7] then", "if false then"),
+            ("window", "if (r[6] or '') ~= ARGV[8] then", "if false then"),
+            ("a stale node is marked", "if r[1] then mark(", "if false then mark("),
+            ("TTL key", "if left > 0 and left <= timeout then", "if false then"),
+            ("PTTL above the time-out", "if left > 0 and left <= timeout", "if left > 0"),
+            ("silence", "if now - num(r[7])", "if false and now - num(r[7])"),
+            ("unobserved time", " - (unobserved - num(r[8])) < silence", " < silence"),
+            (
+                "open holds",
+                "'+inf') > 0 then return stale('holds')",
+                "'+inf') < 0 then return stale('holds')",
+            ),
+            ("report", "if num(r[9]) ~= tonumber(ARGV[14]) then", "if false then"),
+            ("version rises", "math.max(num(r[2]) + 1, now)", "num(r[2])"),
+        ),
+        *_of(
+            _lua("register", "registering"),
+            ("sid", "if (r[1] or '') ~= ARGV[2] then", "if false then"),
+            ("digest", "if r[1] and (r[2] or '') ~= ARGV[3] then", "if false then"),
+            ("age of frames", "if age >= timeout then", "if false then"),
+            ("late calls", "if ran_late(now,", "if false and ran_late(now,"),
+            ("only the same hardware resumes", " and r[6] == ARGV[10]", ""),
+            ("nothing offline resumes", " and status ~= 'offline' and", " and"),
+            ("nothing leaving resumes", " and not r[7] and r[6]", " and r[6]"),
+            ("session never goes back", ", tonumber(ARGV[18]) + 1, now)", ", now)"),
+            ("version never goes back", ", tonumber(ARGV[19]) + 1, now)", ", now)"),
+            ("intent of a restored node", "kind == 'restore' and ARGV[21] ~= ''", "false"),
+        ),
+        *_of(
+            _lua("check", "committing", "indexes_and_lists", "beating"),
+            ("status", "if r[1] ~= 'ready' or r[2] or", "if r[2] or"),
+            ("leave", "r[1] ~= 'ready' or r[2] or", "r[1] ~= 'ready' or"),
+            ("intent", " or redis.call('HEXISTS', KEYS[k + 1], 'stamp') == 1 then", " then"),
+            ("TTL key", "elseif left <= 0 or left > timeout", "elseif left > timeout"),
+            ("PTTL above the time-out", " or left > timeout then", " then"),
+            ("public pool", "if ARGV[2] == '1' and r[3] ~= '1' then", "if false then"),
+            ("capabilities", "if not string.find(has,", "if false and not string.find(has,"),
+            ("capacity", "if load >= num(r[4]) then", "if false then"),
+        ),
+        *_of(
+            _lua("patrol", "watching_time"),
+            ("lease owner", "if holder and holder ~= owner then", "if false then"),
+            ("gap", "if gap > gap_ms or gap < 0 or", "if gap < 0 or"),
+            ("time stepping back", "gap < 0 or run", "run"),
+            ("another run of the store", " or run ~= run_id then", " then"),
+            (
+                "alarm of a popped id",
+                "redis.call('ZADD', due, 'LT',",
+                "local _ = tostring('ZADD', due, 'LT',",
+            ),
+        ),
+        *_of(
+            _lua("release", "watching_time"),
+            ("lease owner", "if redis.call('GET', lease) == ARGV[1] then", "if true then"),
+        ),
+        *_of(
+            _lua("leave", "committing"),
+            ("sid", "or (ARGV[2] ~= '' and r[1] ~= ARGV[2])", ""),
+            ("digest", " or r[2] ~= ARGV[3] or", " or"),
+        ),
+        *_of(
+            _lua("intend", "committing"),
+            ("digest", "if (digest or '') ~= ARGV[2] then", "if false then"),
+        ),
+        *_of(
+            _lua("job", "beating"),
+            ("sid", "if r[1] ~= ARGV[2] or", "if"),
+            ("one failure an interval", " and now - num(r[4]) >= tonumber(ARGV[5]) then", " then"),
+        ),
+        *_of(
+            _lua("update", "indexes_and_lists"),
+            ("sid", "if r[1] ~= ARGV[2] then", "if false then"),
+            ("digest", "if r[2] ~= ARGV[3] then", "if false then"),
+        ),
+        *_of(
+            _lua("expire", "committing"),
+            ("version", " or r[2] ~= ARGV[3] or", " or"),
+            ("only the offline", " or r[3] ~= 'offline' then", " then"),
+            ("retention", "if now - num(r[4]) < tonumber(ARGV[4]) then", "if false then"),
+        ),
+        *_of(
+            _lua("mend", "beating"),
+            ("sid", "if r[1] ~= ARGV[2] or", "if"),
+            ("only a lower version", "if version < tonumber(ARGV[4]) then", "if true then"),
+        ),
+        *_of(
+            _lua("closed", "registering"),
+            ("sid", "if redis.call('HGET', KEYS[1], 'sid') ~= ARGV[1] then", "if false then"),
+        ),
+        Mutant(
+            "admission: a wrong token wins nothing",
+            "gateway/admission.py",
+            "if attempt.token is TokenCheck.WRONG:",
+            "if False:",
+            ("tests/unit/test_admission.py",),
+            "",
+        ),
+        Mutant(
+            "admission: a later attempt is not outrun",
+            "gateway/admission.py",
+            "if live and _outrun(existing, attempt):",
+            "if False:",
+            ("tests/unit/test_admission.py",),
+            "",
+        ),
+    ]
+
+
+class WrongMutantError(Exception):
+    """A replacement that does not match exactly once: the guard moved, or the text is not one."""
+
+
+def broken(text: str, mutant: Mutant) -> str:
+    """The text without its guard. Raises WrongMutantError unless it matches exactly once."""
+    found = text.count(mutant.old)
+    if found != 1:
+        raise WrongMutantError(f"{mutant.path} holds {mutant.old!r} {found} times, not once")
+    return text.replace(mutant.old, mutant.new)
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="muster-mutant-") as directory:
+        tree = Path(directory) / "tree"
+        shutil.copytree(_ROOT, tree, ignore=shutil.ignore_patterns(*_SKIPPED))
+        yield tree
+
+
+def _run(tree: Path, name: str, tests: tuple[str, ...], keyword: str) -> Result:
+    begun = time.monotonic()
+    environ = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"]
+    command += [*(("-k", keyword) if keyword else ()), *tests]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environ, capture_output=True, text=True, timeout=_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return Result(name, 0, 0, time.monotonic() - begun, f"not over in {_TIMEOUT_S} s")
+    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-200:]
+    counts = {word: int(number) for number, word in _COUNT.findall(last)}
+    passed, failed = counts.get("passed", 0), counts.get("failed", 0)
+    error = ""
+    if done.returncode not in (0, 1) or not passed or counts.get("error"):
+        error = f"no verdict (status {done.returncode}): {last}"
+    elif (done.returncode == 1) != (failed > 0):
+        error = f"status {done.returncode}, yet {last}"
+    return Result(name, passed, failed, time.monotonic() - begun, error)
+
+
+def try_one(mutant: Mutant) -> Result:
+    """Breaks one guard in a copy and asks its tests."""
+    with _copy() as tree:
+        path = tree / mutant.path
+        try:
+            path.write_text(broken(path.read_text(), mutant))
+        except WrongMutantError as error:
+            return Result(mutant.name, 0, 0, 0.0, str(error))
+        return _run(tree, mutant.name, mutant.tests, mutant.keyword)
+
+
+def _unbroken(chosen: list[Mutant]) -> list[Result]:
+    """What the same tests say to the tree as it is: they must pass."""
+    with _copy() as tree:
+        return [
+            _run(
+                tree,
+                f"as it is ({keyword or 'unit'})",
+                tuple(sorted({t for m in chosen if m.keyword == keyword for t in m.tests})),
+                keyword,
+            )
+            for keyword in sorted({m.keyword for m in chosen})
+        ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: every guard is missed when gone. 1: one is not. 2: the check itself did not work."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--only", metavar="NAME", help="guards whose name contains this")
+    parser.add_argument("--list", action="store_true", help="name the guards and end")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the lines here too")
+    parser.add_argument("--jobs", type=int, default=2, help="copies tried at once (2)")
+    options = parser.parse_args(arguments)
+    chosen = [m for m in mutants() if not options.only or options.only in m.name]
+    if not chosen:
+        print(f"no guard's name contains {options.only!r}; --list names them", file=sys.stderr)
+        return 2
+    if options.list:
+        print("\n".join(m.name for m in chosen))
+        return 0
+    return _check(chosen, options.jobs, options.json, options.out)
+
+
+def _check(chosen: list[Mutant], jobs: int, as_json: bool, out: Path | None) -> int:
+    begun = time.monotonic()
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if not as_json:
+            print(line, flush=True)
+
+    results: list[Result] = []
+    baseline = _unbroken(chosen)
+    for result in baseline:
+        fine = not result.error and not result.failed
+        say(f"{result.name:<44} {f'{result.passed} passed' if fine else 'FAILS ' + result.verdict}")
+    sound = all(not r.error and not r.failed for r in baseline)
+    if sound:
+        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            for result in pool.map(try_one, chosen):
+                results.append(result)
+                say(f"{result.name:<44} {result.verdict}")
+    killed = sum(1 for r in results if r.failed and not r.error)
+    errors = sum(1 for r in results if r.error)
+    survived = len(results) - killed - errors
+    duration = time.monotonic() - begun
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+    say(
+        f"{len(results)} guards: {killed} killed, {survived} survived, {errors} errors"
+        f" - {when}, {machine}, Python {platform.python_version()}, {duration:.0f} s"
+    )
+    if as_json:
+        found = {
+            "when": when, "machine": machine, "duration_s": round(duration, 1), "killed": killed,
+            "survived": survived, "errors": errors, "as_it_is": [asdict(r) for r in baseline],
+            "guards": [asdict(r) | {"verdict": r.verdict} for r in results],
+        }  # fmt: skip
+        print(json.dumps(found, indent=2))
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("\n".join(lines) + "\n")
+    if not sound or errors:
+        return 2
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
