@@ -7,7 +7,7 @@ says what it left out. Only a foreign kind of `node_id` is refused.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -44,7 +44,8 @@ class _Machine(Struct, frozen=True):
     gpus: tuple[Gpu, ...] | None = None
 
 
-class _Beat(Struct, frozen=True, tag="node_heartbeat"):
+class _Beat(Struct, frozen=True):
+    type: Literal["node_heartbeat"]
     node_id: str | None = None
     timestamp: Any = None
     resource_usage: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 
-class Malformed(ValueError):
+class Malformed(ValueError):  # noqa: N818 (named for what it says)
     """The frame can't be read at all."""
 
 

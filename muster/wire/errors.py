@@ -60,8 +60,9 @@ _WAIT_FOR_ID: Mapping[Locale, str] = {
 }
 
 
-def error_text(code: ErrorCode, locale: str, **details: Any) -> str:
+def error_text(code: ErrorCode | str, locale: str, **details: Any) -> str:
     """The sentence for an error; `details` are those of the error itself."""
+    code = ErrorCode(code)
     language = _language(locale)
     if code is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
         return _WAIT_FOR_ID[language]
@@ -111,27 +112,27 @@ STATUS_TEXTS: Mapping[Locale, Mapping[str, str]] = {
         "removed": "管理员已移除该节点, 请联系管理员后再重新注册",
     },
     "en": {
-        "registered": "Registered; after 3 good heartbeats in a row the node may be given work",
-        "operator": "The operator stopped new work; finish what is running and stay connected",
-        "healthy": "The health checks pass; the node may be given work",
+        "registered": "registered; after 3 good heartbeats in a row the node may be given work",
+        "operator": "the operator stopped new work; finish what is running and stay connected",
+        "healthy": "the health checks pass; the node may be given work",
         "warmup_timeout": (
-            "The node did not become ready in time; check its models and GPU, keep beating"
+            "the node did not become ready in time; check its models and GPU, keep beating"
         ),
-        "gpu_unavailable": "No GPU is usable; check the driver and the card",
-        "model_missing": "A required model is missing; install or enable it",
-        "self_reported": "The node reported itself unfit; see its log and mend the cause",
-        "missed_heartbeat": "Heartbeats were late or missing; check the network and the load",
-        "job_failed": "Too many tasks failed; see the node's log",
-        "recovered": "The node has recovered and may be given work again",
-        "node_request": "No new work, as the node asked; it goes offline when its work is done",
-        "drained": "All work is done and the node is offline; register again to come back",
-        "draining:drained": "All work is done; the machine may safely be taken away",
-        "drain_timeout": "The work did not end in time, the node is offline; register to come back",
-        "draining:drain_timeout": "The work did not end in time; stopping the machine now loses it",
-        "resumed": "The operator resumed the node; nothing to do",
-        "heartbeat_timeout": "No heartbeat for too long, the node is offline; beat or reconnect",
-        "unregistered": "The node has unregistered; register again to come back",
-        "removed": "The operator removed the node; ask before registering again",
+        "gpu_unavailable": "no GPU is usable; check the driver and the card",
+        "model_missing": "a required model is missing; install or enable it",
+        "self_reported": "the node reported itself unfit; see its log and mend the cause",
+        "missed_heartbeat": "heartbeats were late or missing; check the network and the load",
+        "job_failed": "too many tasks failed; see the node's log",
+        "recovered": "the node has recovered and may be given work again",
+        "node_request": "no new work, as the node asked; it goes offline when its work is done",
+        "drained": "all work is done and the node is offline; register again to come back",
+        "draining:drained": "all work is done; the machine may safely be taken away",
+        "drain_timeout": "the work did not end in time, the node is offline; register to come back",
+        "draining:drain_timeout": "the work did not end in time; stopping the machine now loses it",
+        "resumed": "the operator resumed the node; nothing to do",
+        "heartbeat_timeout": "no heartbeat for too long, the node is offline; beat or reconnect",
+        "unregistered": "the node has unregistered; register again to come back",
+        "removed": "the operator removed the node; ask before registering again",
     },
 }
 
@@ -139,7 +140,7 @@ STATUS_TEXTS: Mapping[Locale, Mapping[str, str]] = {
 def status_text(status: str, reason: str, locale: str) -> str:
     """What a change of status means and what to do; an unknown reason is named as it is."""
     texts = STATUS_TEXTS[_language(locale)]
-    return texts.get(f"{status}:{reason}") or texts.get(reason) or f"{status}: {reason}"
+    return f"{status}: {texts.get(f'{status}:{reason}') or texts.get(reason, reason)}"
 
 
 def pick_locale(accept_language: str | None, default: str) -> Locale:

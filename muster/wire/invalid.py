@@ -31,7 +31,7 @@ class WireError(Exception):
         self.type: str | None = None
 
 
-class InvalidMessage(WireError):
+class InvalidMessage(WireError):  # noqa: N818 (named for what it says)
     """A message with a wrong type, a missing field, or not a message at all."""
 
     code = ErrorCode.INVALID_MESSAGE
@@ -57,7 +57,7 @@ class InvalidMessage(WireError):
         )
 
 
-class NoGpu(WireError):
+class NoGpu(WireError):  # noqa: N818
     """A registration without a usable GPU. Its details are null, by the protocol."""
 
     code = ErrorCode.NO_GPU_AVAILABLE

@@ -2,7 +2,7 @@
 
 The order of checks is the protocol's, as the first failure answers: the types of the top level,
 then the list of GPUs by its own rule, then the rest of the hardware, then everything else. The
-lists of schema 2.0 are read leniently inside, as fleets send types no list here names. Whether
+lists of schema 2.0 are read leniently, as fleets send what no list here names. Whether
 the schema is supported is not asked here: whose id it is comes first, and the gateway knows that.
 """
 
@@ -57,10 +57,6 @@ _TOP_LEVEL: dict[str, Kind[Any]] = {
     "boot_id": STRING,
     "attempt": ORDINAL,
     "heartbeat_ack": BOOLEAN,
-    "installed_services": ARRAY,
-    "capability_by_type": ARRAY,
-    "language_capabilities": OBJECT,
-    "capability_state": OBJECT,
 }
 
 
