@@ -6,13 +6,12 @@ Both are drawn from the rows of `sweeper.rules`; the rest of the document is lef
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from registry.model import Reason, Status
-from sweeper.rules import PRESENT, TABLE, Row
+from sweeper.rules import ANY_BUT_OFFLINE, TABLE, Row, warmup_ran_out
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "lifecycle.md"
 
@@ -26,14 +25,14 @@ BY_REGISTRATION = (
 def diagram() -> str:
     """The state diagram in mermaid."""
     lines = ["```mermaid", "stateDiagram-v2"]
-    lines += [f"    [*] --> {to.value}: {reason.value}" for to, _, reason in BY_REGISTRATION]
+    lines += [f"    [*] --> {s.value}: {reason.value}" for s, _, reason in BY_REGISTRATION]
     arrows: dict[tuple[str, str], list[str]] = {}
     for row in TABLE:
         for source in row.sources:
             words = arrows.setdefault((source.value, row.to.value), [])
             words.append(_plain(_reason(row)))
-    for (source, to), words in arrows.items():
-        lines.append(f"    {source} --> {to}: {', '.join(dict.fromkeys(words))}")
+    for (origin, target), words in arrows.items():
+        lines.append(f"    {origin} --> {target}: {', '.join(dict.fromkeys(words))}")
     lines += [f"    {Status.OFFLINE.value} --> [*]: expired", "```"]
     return "\n".join(lines)
 
@@ -41,11 +40,11 @@ def diagram() -> str:
 def table() -> str:
     """The transitions in the order in which they are looked at."""
     lines = ["| from | to | when | reason |", "|---|---|---|---|"]
-    for to, when, reason in BY_REGISTRATION:
-        lines.append(f"| — or any | {to.value} | {when} | `{reason.value}` |")
+    for status, when, reason in BY_REGISTRATION:
+        lines.append(f"| — or any | {status.value} | {when} | `{reason.value}` |")
     for row in TABLE:
-        sources = "any but offline" if row.sources == PRESENT else ", ".join(row.sources)
-        lines.append(f"| {sources} | {row.to.value} | {row.when.__doc__} | {_reason(row)} |")
+        sources = "any but offline" if row.sources == ANY_BUT_OFFLINE else ", ".join(row.sources)
+        lines.append(f"| {sources} | {row.to.value} | {row.words} | {_reason(row)} |")
     return "\n".join(lines)
 
 
@@ -53,10 +52,11 @@ def drawn(document: str) -> str:
     """The document with its drawn parts made anew. Raises ValueError if a part has no place."""
     for name, part in (("diagram", diagram()), ("table", table())):
         begin, end = f"<!-- {name}: drawn from sweeper/rules.py -->", f"<!-- end of {name} -->"
-        place = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        document, found = place.subn(lambda _, p=part, b=begin, e=end: f"{b}\n{p}\n{e}", document)
-        if found != 1:
-            raise ValueError(f"the document must have one place for the {name}, not {found}")
+        before, found, rest = document.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"the document has no place for the {name}")
+        document = f"{before}{begin}\n{part}\n{end}{after}"
     return document
 
 
@@ -72,9 +72,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _reason(row: Row) -> str:
-    if isinstance(row.reason, Reason):
+    """Its reason; where it has none of its own, what takes its place."""
+    if row.reason is not None:
         return f"`{row.reason.value}`"
-    return row.reason.__doc__ or ""
+    if row.when is warmup_ran_out:
+        return f"the last failure's, else `{row.otherwise.value}`"
+    return "the last failure's"
 
 
 def _plain(text: str) -> str:

@@ -3,6 +3,10 @@
 It looks at its partitions every second, at the next due instant, and when a bell rings; a bell
 only says where to look. Nothing it remembers matters: whatever it has taken and not finished rings
 again by itself, and whatever it judges on stale facts is refused by the script.
+
+One thing no script can see: time that nobody observed and that is not yet written down as such,
+after an outage or a pause of this very process. Until a partition was observed again, or watched
+in vain for a gateway's whole grace, nobody there is called silent.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from registry.registry import Registry
 from sweeper.leases import share
 from sweeper.metrics import SweeperMetrics
 from sweeper.repair import Repair
-from sweeper.rules import Limits, expired, judge, next_look_ms
+from sweeper.rules import HELD_LOOK_MS, Limits, expired, judge, next_look_ms
 from sweeper.settings import SweeperSettings
 
 logger = logging.getLogger("muster.sweeper")
@@ -49,7 +53,10 @@ class Sweeper:
         self._bell = asyncio.Event()
         self._stopping = asyncio.Event()
         self._offline_at: deque[int] = deque()
+        self._mass = False
         self._store_lost = False
+        self._watched_since: dict[int, float] = {}
+        self._observed: set[int] = set()
         self._bells = {
             channel.encode(): p
             for p, channel in enumerate(registry.keys.bell_channels(list(range(PARTITIONS))))
@@ -97,12 +104,16 @@ class Sweeper:
                 self._answered()
             except StoreError as error:
                 self._unanswered(error)
+                next_full = 0.0
                 sleep_s = _BACK_OFF_S
             except Exception:
                 log(logger, logging.ERROR, "sweep_failed")
                 logger.exception("a bug of ours; the loop goes on")
                 sleep_s = _BACK_OFF_S
-            wait = min(sleep_s, _SLEEP_MOST_S, max(0.0, next_full - clock.monotonic()))
+            if self._store_lost:
+                wait = _BACK_OFF_S
+            else:
+                wait = min(sleep_s, _SLEEP_MOST_S, max(0.0, next_full - clock.monotonic()))
             if not self._rung and wait > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._bell.wait(), wait)
@@ -138,9 +149,7 @@ class Sweeper:
                 limit=self.settings.pass_batch,
                 lease_ttl_s=self.settings.lease_ttl_s,
             )
-            self.last_look = self.registry.clock.monotonic()
-            for look in found:
-                (self.held.add if look.held else self.held.discard)(look.partition)
+            self._watch(found, observe=observe)
             waiting = [look for look in found if look.held and (look.marked or look.due)]
             for look in waiting:
                 await self._judge(look)
@@ -152,6 +161,37 @@ class Sweeper:
         nexts = [look.next_due - look.now for look in found if look.held and look.next_due]
         return max(0.0, min(nexts, default=1000) / 1000)
 
+    def _watch(self, found: list[Patrolled], *, observe: bool) -> None:
+        """Notes which partitions are held, and since when they are looked at without a gap."""
+        now = self.registry.clock.monotonic()
+        if now - self.last_look > self.settings.unobserved_gap_s:
+            self._blink()
+        self.last_look = now
+        for look in found:
+            p = look.partition
+            if not look.held:
+                self.held.discard(p)
+                self._watched_since.pop(p, None)
+                self._observed.discard(p)
+                continue
+            self.held.add(p)
+            self._watched_since.setdefault(p, now)
+            if observe:
+                self._observed.add(p)
+
+    def _blink(self) -> None:
+        """There was time in which this sweeper saw nothing."""
+        self._watched_since.clear()
+        self._observed.clear()
+
+    def _may_call_silent(self, partition: int) -> bool:
+        """Whether unobserved time is written down, or there is nobody who could write it."""
+        now = self.registry.clock.monotonic()
+        if now - self.last_look > self.settings.unobserved_gap_s:
+            return False
+        watched = now - self._watched_since.get(partition, now)
+        return partition in self._observed or watched >= self.settings.gateway_grace_s
+
     async def _judge(self, look: Patrolled) -> None:
         ids = list(dict.fromkeys((*look.marked, *look.due)))
         overdue = 0
@@ -160,10 +200,10 @@ class Sweeper:
             for facts in await self.registry.facts(look.partition, page):
                 if facts is not None:
                     overdue = max(overdue, facts.now - facts.due if facts.due else 0)
-                    await self._judge_one(facts)
+                    await self._judge_one(facts, look.partition)
         self.metrics.overdue.set(max(0, overdue) / 1000)
 
-    async def _judge_one(self, facts: Facts) -> None:
+    async def _judge_one(self, facts: Facts, partition: int) -> None:
         if expired(facts, self.limits):
             await self.registry.expire(facts)
             return
@@ -175,6 +215,9 @@ class Sweeper:
             return
         silent = decision.reason is Reason.HEARTBEAT_TIMEOUT
         if silent:
+            if not self._may_call_silent(partition):
+                await self.registry.rearm(facts, HELD_LOOK_MS)
+                return
             self.metrics.expiries_found.inc()
         done = await self.registry.commit(facts, decision)
         if isinstance(done, Stale):
@@ -206,9 +249,10 @@ class Sweeper:
         share_held = max(1, len(self.held)) / PARTITIONS
         many = lost >= self.settings.mass_expiry_min * share_held
         mass = many and lost > self.settings.mass_expiry_fraction * (living + lost)
-        if mass and not self.metrics.mass_expiry._value.get():
+        if mass and not self._mass:
             log(logger, logging.ERROR, "mass_expiry", lost=lost, living=living)
             self._note(min(self.held, default=0), "mass_expiry", lost, living)
+        self._mass = mass
         self.metrics.mass_expiry.set(int(mass))
 
     def _note(self, partition: int, kind: str, lost: int, living: int) -> None:
@@ -226,6 +270,7 @@ class Sweeper:
     def _unanswered(self, error: StoreError) -> None:
         self.metrics.store_errors.inc()
         self._gateways_known = False
+        self._blink()
         if not self._store_lost:
             self._store_lost = True
             log(logger, logging.ERROR, "store_lost", error=str(error))

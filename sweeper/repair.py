@@ -1,4 +1,4 @@
-"""Every record against every index, now and then: what a crash or a bug left behind is put right."""
+"""Every record against every index, now and then: what a crash or a bug left is put right."""
 
 from __future__ import annotations
 

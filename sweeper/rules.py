@@ -30,6 +30,7 @@ REGISTERING, READY, DEGRADED, DRAINING, OFFLINE = (
 )
 ANY_BUT_OFFLINE = (REGISTERING, READY, DEGRADED, DRAINING)
 IN_SERVICE = (REGISTERING, READY, DEGRADED)
+HELD_LOOK_MS = 1000
 IN_A_ROW = 3
 OF_FIVE = 3
 
@@ -322,9 +323,16 @@ def expired(facts: Facts, limits: Limits) -> bool:
 
 
 def next_look_ms(facts: Facts, limits: Limits, *, gateway_present: bool) -> int:
-    """When to look again though a deadline has passed: 0 means as the record's alarm says."""
+    """When to look again though a deadline has passed: 0 means as the record's alarm says.
+
+    An alarm rings for nothing while a key still stands or a lapsed gateway's grace holds, and for
+    a node that leaves and outlasts an operator's drain."""
     case = Case(facts, limits, gateway_present)
-    overdue = case.silence >= limits.heartbeat_timeout_ms
-    if facts.status is not OFFLINE and overdue:
-        return min(1000, max(50, case.silence_allowed - case.silence))
+    if facts.status is OFFLINE:
+        return 0
+    if case.silence >= limits.heartbeat_timeout_ms:
+        return min(HELD_LOOK_MS, max(50, case.silence_allowed - case.silence))
+    if facts.status is DRAINING and facts.leave and facts.intent:
+        ran = case.clock(facts.intent_at, facts.intent_unobserved)
+        return HELD_LOOK_MS if ran >= facts.intent_timeout_ms else 0
     return 0
