@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.clock import monotonic
 from registry.errors import StoreError, StoreUnavailable
 from registry.logs import log
 from registry.model import Beat, BeatAnswer, BeatOutcome
@@ -122,7 +123,7 @@ class Batcher:
         self._flying = len(batch)
         for waiting in batch:
             waiting.beat.relayed = waiting.owner.relayed
-        started = asyncio.get_running_loop().time()
+        started = monotonic()
         try:
             answers = await self._store.beat([w.beat for w in batch])
         except StoreUnavailable as error:
@@ -135,7 +136,7 @@ class Batcher:
             return True
         finally:
             self._flying = 0
-        self._observe(len(batch), asyncio.get_running_loop().time() - started)
+        self._observe(len(batch), monotonic() - started)
         self._back()
         for waiting, answer in zip(batch, answers, strict=True):
             self._answer(waiting, answer)

@@ -152,18 +152,18 @@ class Enrolment:
         connection.incoming = incoming
         connection.node_id = node_id
         connection.services.hub.put(incoming.sid, connection)
-        new = new_registration(
-            connection,
-            incoming,
-            claim.decision.kind,
-            arrived,
-            takeovers=claim.decision.takeovers,
-            token_shown=token is TokenCheck.RIGHT,
-            floor_session=former.session if former else 0,
-            floor_version=former.version if former else 0,
-        )
         written: Registered | Stale | None = None
         try:
+            new = new_registration(
+                connection,
+                incoming,
+                claim.decision.kind,
+                arrived,
+                takeovers=claim.decision.takeovers,
+                token_shown=token is TokenCheck.RIGHT,
+                floor_session=former.session if former else 0,
+                floor_version=former.version if former else 0,
+            )
             written = await connection.services.registry.register(new, claim.existing)
         finally:
             if not isinstance(written, Registered):
@@ -175,7 +175,7 @@ class Enrolment:
                 raise StoreUnavailable("the registration is older than the time-out")
             return None
         self._assigned = self._assigned or assigned
-        connection.token_shown = connection.token_shown or new.token_shown
+        connection.token_shown = connection.token_shown or token is TokenCheck.RIGHT
         self._begin(written, token)
         return "resumed" if written.resumed else "registered"
 
@@ -187,7 +187,7 @@ class Enrolment:
         assert connection.node_id is not None
         adopt(connection, incoming, written)
         self.own_sid = incoming.sid
-        entitled = self._assigned or token is TokenCheck.RIGHT
+        entitled = self._assigned or connection.token_shown
         settings = connection.services.settings
         token_of = connection.services.node_tokens.issue
         connection.send(
