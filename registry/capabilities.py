@@ -112,7 +112,8 @@ def apply(register: Register, heartbeat: Heartbeat) -> Register:
         if reported is not None and reported != getattr(register, name):
             changes[name] = reported
     hardware = heartbeat.hardware or register.hardware
-    gpus = heartbeat.hardware_gpus or hardware.gpus or register.hardware.gpus
+    reported = heartbeat.hardware_gpus or hardware.gpus
+    gpus = reported if usable_gpus(reported) else register.hardware.gpus
     hardware = msgspec.structs.replace(hardware, gpus=gpus)
     if hardware != register.hardware:
         changes["hardware"] = hardware
@@ -173,13 +174,13 @@ def _of_lists(register: Register) -> Iterator[str]:
     if lists is None:
         return
     if _may(register, "asr"):
-        yield from (f"asr:{language}" for language in lists.asr_languages)
+        yield from (f"asr:{language}" for language in lists.asr_languages if language)
     if _may(register, "tts"):
-        yield from (f"tts:{language}" for language in lists.tts_languages)
+        yield from (f"tts:{language}" for language in lists.tts_languages if language)
     if _may(register, "nmt"):
         for source in lists.asr_languages:
             for target in lists.semantic_languages:
-                if source != target:
+                if source and target and source != target:
                     yield f"nmt:{source}:{target}"
 
 

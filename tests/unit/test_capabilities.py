@@ -189,6 +189,68 @@ def test_gpus_reported_empty_never_become_the_registration() -> None:
     assert changed.hardware == Hardware(cpu_cores=8, memory_gb=32, gpus=(GPU,))
 
 
+def test_gpus_without_memory_never_become_the_registration() -> None:
+    empty = Gpu(name="none", memory_gb=0)
+    whole = Hardware(cpu_cores=16, memory_gb=32, gpus=(empty,))
+    register = node()
+    assert can.apply(register, beat(hardware_gpus=(empty,))) is register
+    assert can.apply(register, beat(hardware=whole, hardware_gpus=(empty,))) is register
+
+
+def test_an_empty_language_in_a_list_is_no_language() -> None:
+    lists = LanguageCapabilities(
+        asr_languages=("", "zh"), semantic_languages=("", "en"), tts_languages=("",)
+    )
+    assert can.capabilities(node(language_capabilities=lists)) == ("any", "asr:zh", "nmt:zh:en")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"node_id": "node-1"},
+        {"version": "2", "platform": "linux"},
+        {"labels": {"region": "eu"}, "boot_id": "b", "attempt": 3, "node_token": "t"},
+        {"warnings": ("odd",)},
+        {"max_concurrent_jobs": 1},
+        {"features_supported": {"emotion_detection": False, "own": None}},
+    ],
+)
+def test_the_digest_stays_while_selection_sees_the_same(fields: dict[str, Any]) -> None:
+    asr = model("asr", src_lang="zh")
+    assert can.digest(node(asr, **fields)) == can.digest(node(asr))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"accept_public_jobs": False},
+        {"max_concurrent_jobs": 2},
+        {"features_supported": {"emotion_detection": True}},
+        {"advanced_features": ("batched_inference",)},
+        {"capability_state": {"m-asr": "error"}},
+    ],
+)
+def test_the_digest_changes_with_what_selection_sees(fields: dict[str, Any]) -> None:
+    asr = model("asr", src_lang="zh")
+    assert can.digest(node(asr, **fields)) != can.digest(node(asr))
+
+
+def test_the_digest_is_the_same_in_every_process() -> None:
+    assert can.digest(node()) == can.digest(node())
+    assert len(can.digest(node())) == 24
+
+
+def test_the_same_machine_may_list_its_gpus_in_any_order_with_any_driver() -> None:
+    one, two = Gpu(name="A", memory_gb=8, uuid="1"), Gpu(name="B", memory_gb=8, uuid="2")
+    newer = msgspec.structs.replace(one, driver_version="551", index=1)
+    there = Hardware(cpu_cores=16, memory_gb=32, gpus=(one, two))
+    back = Hardware(cpu_cores=16, memory_gb=32, gpus=(two, newer))
+    less = Hardware(cpu_cores=16, memory_gb=32, gpus=(one,))
+    same = can.hardware_digest(node(hardware=there))
+    assert can.hardware_digest(node(hardware=back)) == same
+    assert can.hardware_digest(node(hardware=less)) != same
+
+
 def test_what_is_stored_has_no_token_and_keeps_its_warnings() -> None:
     stored = can.unpack(can.pack(node(model(), node_token="secret"), ["odd"]))
     assert "node_token" not in stored

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muster.wire.codec import JSON
 from muster.wire.messages import Gpu, GpuReport, Hardware, Heartbeat, Model, Register, Usage
+from muster.wire.reading import read
+from registry.capabilities import apply
 from registry.health import judge
 from registry.model import Verdict
 
@@ -75,6 +79,37 @@ def test_a_node_may_say_that_it_is_unwell() -> None:
 def test_the_gravest_failure_is_named_first() -> None:
     assert worth(BARE, health_ok=False, hardware_gpus=()) is Verdict.GPU_UNAVAILABLE
     assert worth(BARE, health_ok=False) is Verdict.MODEL_MISSING
+
+
+@pytest.mark.parametrize(
+    ("report", "verdict"),
+    [
+        ({}, Verdict.PASS),
+        ({"resource_usage": {"gpu_percent": 0}}, Verdict.PASS),
+        ({"resource_usage": {"gpu_percent": "idle", "gpus": "well"}}, Verdict.PASS),
+        ({"resource_usage": {"gpu_percent": 101}}, Verdict.GPU_UNAVAILABLE),
+        ({"resource_usage": {"gpu_percent": -1}}, Verdict.GPU_UNAVAILABLE),
+        ({"resource_usage": {"gpus": []}}, Verdict.GPU_UNAVAILABLE),
+        (
+            {"resource_usage": {"gpus": [{"healthy": False}, {"healthy": True}]}},
+            Verdict.PASS,
+        ),
+        ({"resource_usage": {"gpus": [{"healthy": False}]}}, Verdict.GPU_UNAVAILABLE),
+        ({"hardware": {"gpus": []}}, Verdict.GPU_UNAVAILABLE),
+        ({"hardware": {"gpus": [{"name": "x", "memory_gb": 0}]}}, Verdict.GPU_UNAVAILABLE),
+        ({"hardware": {"cpu_cores": 4}}, Verdict.PASS),
+        ({"installed_models": []}, Verdict.MODEL_MISSING),
+        ({"installed_models": ["unreadable"]}, Verdict.PASS),
+        ({"capability_state": {"m": "error"}}, Verdict.MODEL_MISSING),
+        ({"capability_by_type": [{"type": "tts", "ready": True}]}, Verdict.PASS),
+        ({"health": {"ok": False}}, Verdict.SELF_REPORTED),
+        ({"health": {"ok": "no"}}, Verdict.PASS),
+    ],
+)
+def test_a_frame_is_worth_what_it_reports(report: dict[str, Any], verdict: Verdict) -> None:
+    heartbeat = read(json.dumps({"type": "node_heartbeat"} | report), JSON)
+    assert isinstance(heartbeat, Heartbeat)
+    assert judge(apply(NODE, heartbeat), heartbeat, []) is verdict
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
