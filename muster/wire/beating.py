@@ -148,10 +148,11 @@ def _usage(fields: Fields) -> Usage:
 
 
 def _gpu_report(fields: Fields) -> GpuReport:
+    healthy = fields.optional("healthy", BOOLEAN)
     return GpuReport(
         index=fields.optional("index", COUNT),
         uuid=fields.optional("uuid", STRING),
-        healthy=fields.required("healthy", BOOLEAN),
+        healthy=True if healthy is None else healthy,
         reason=fields.optional("reason", STRING),
         memory_used_gb=fields.optional("memory_used_gb", NUMBER),
         temperature_c=fields.optional("temperature_c", NUMBER),

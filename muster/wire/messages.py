@@ -79,11 +79,14 @@ class LanguageCapabilities(Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class GpuReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One card as a heartbeat sees it; memory in GiB, temperature in degrees Celsius."""
+    """One card as a heartbeat sees it; memory in GiB, temperature in degrees Celsius.
+
+    What says nothing of its health is not called ill.
+    """
 
     index: Count | None = None
     uuid: str | None = None
-    healthy: bool
+    healthy: bool = field(default_factory=lambda: True)
     reason: str | None = None
     memory_used_gb: float | None = None
     temperature_c: float | None = None

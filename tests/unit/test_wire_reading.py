@@ -316,6 +316,13 @@ def test_a_list_of_nothing_but_misfits_is_no_report_of_nothing() -> None:
     assert len(beat.warnings) == 3
 
 
+def test_a_card_whose_health_is_not_told_is_not_called_ill() -> None:
+    beat = beaten(resource_usage={"gpus": [{"index": 0}, {"index": 1, "healthy": "no"}]})
+    assert [card.healthy for card in beat.usage.gpus or ()] == [True, True]
+    assert beat.warnings == ("resource_usage.gpus[1].healthy: expected boolean, got string",)
+    assert beat.raw["gpus"][0] == {"index": 0, "healthy": True}
+
+
 def test_empty_lists_are_reports() -> None:
     beat = beaten(installed_models=[], hardware={"gpus": []}, resource_usage={"gpus": []})
     assert (beat.installed_models, beat.hardware_gpus, beat.usage.gpus) == ((), (), ())
@@ -495,7 +502,9 @@ USAGE = st.fixed_dictionaries(
         "running_jobs": st.one_of(st.integers(0, 9), SCALARS),
         "gpu_percent": SCALARS,
         "gpus": st.lists(
-            st.fixed_dictionaries({"healthy": st.booleans()}, optional={"index": SCALARS}),
+            st.fixed_dictionaries(
+                {}, optional={"healthy": st.one_of(st.booleans(), SCALARS), "index": SCALARS}
+            ),
             max_size=2,
         ),
     },
