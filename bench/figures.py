@@ -65,6 +65,7 @@ class Report:
     failures: list[str] = field(default_factory=list)
     when: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     duration_s: float = 0.0
+    busy: float = field(default_factory=lambda: os.getloadavg()[0])
 
     @property
     def machine(self) -> str:
@@ -77,6 +78,7 @@ class Report:
         """The report for machines."""
         return {
             "when": self.when, "machine": self.machine, "duration_s": round(self.duration_s, 1),
+            "load_average_before": round(self.busy, 2),
             "quick": self.quick, "rows": [row.as_dict() for row in self.rows],
             "failures": self.failures,
         }  # fmt: skip
@@ -97,7 +99,13 @@ class Report:
                         for row in self.rows)]  # fmt: skip
         lines += [f"not measured: {failure}" for failure in self.failures]
         kind = "quick run, for orientation only" if self.quick else "one run"
-        lines += ["", f"{self.when}, {kind} on {self.machine}, {self.duration_s:.0f} s"]
+        lines += [
+            "",
+            (
+                f"{self.when}, {kind} on {self.machine}, {self.duration_s:.0f} s, "
+                f"load average {self.busy:.1f} before it"
+            ),
+        ]
         return "\n".join(lines) + "\n"
 
 
