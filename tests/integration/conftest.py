@@ -15,11 +15,11 @@ from tests.support.stores import Backend
 
 QUICK: dict[str, str | int | float | bool | list[str]] = {
     "heartbeat_interval_s": 0.5,
-    "heartbeat_timeout_s": 1.5,
-    "warmup_timeout_s": 2.0,
+    "heartbeat_timeout_s": 2.0,
+    "warmup_timeout_s": 2.5,
     "drain_timeout_s": 2.0,
-    "presence_ttl_s": 2.0,
-    "gateway_grace_s": 3.0,
+    "presence_ttl_s": 1.0,
+    "gateway_grace_s": 4.0,
     "lease_ttl_s": 2.0,
     "observe_interval_s": 0.2,
     "unobserved_gap_s": 0.6,

@@ -120,9 +120,7 @@ async def test_models_that_change_in_a_beat_change_what_is_selected(system: Syst
     async with Node(system.ws) as node:
         await node.become_ready()
         await node.beat(
-            installed_models=[
-                {"model_id": "t", "kind": "tts", "version": "1", "tgt_lang": "fr"}
-            ]
+            installed_models=[{"model_id": "t", "kind": "tts", "version": "1", "tgt_lang": "fr"}]
         )
 
         async def moved() -> bool:

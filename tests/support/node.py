@@ -143,3 +143,9 @@ async def selected(http_url: str, **wanted: Any) -> list[str]:
             return []
         answer.raise_for_status()
         return [node["node_id"] for node in answer.json()["nodes"]]
+
+
+async def metrics(http_url: str) -> str:
+    """The text of `/metrics`."""
+    async with httpx.AsyncClient(base_url=http_url, trust_env=False) as client:
+        return (await client.get("/metrics")).text
