@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-import pytest
 import pytest_asyncio
 
 from registry.registry import Registry
@@ -69,13 +69,8 @@ async def system(processes: ProcessesFactory, valkey: Backend) -> AsyncIterator[
     assert valkey.url is not None
     made = processes(valkey.url, **QUICK)
     names = RegistrySettings.__dataclass_fields__
-    shared = {k: v for k, v in QUICK.items() if k in names}
+    shared: dict[str, Any] = {k: v for k, v in QUICK.items() if k in names}
     settings = replace(RegistrySettings(), redis_url=valkey.url, **shared)
     registry = await Registry.connect(settings)
     yield System(made, registry, valkey)
     await registry.close()
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

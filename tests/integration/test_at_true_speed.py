@@ -1,4 +1,4 @@
-"""The document's own numbers, unshortened: 15 s beats, 45 s of silence. About a minute and a half."""
+"""The document's own numbers, unshortened: beats each 15 s, silence for 45 s."""
 
 from __future__ import annotations
 

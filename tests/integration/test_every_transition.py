@@ -183,7 +183,7 @@ async def passes_at_last(system: System) -> None:
 async def _degrade_in_warmup(node: Node, system: System) -> None:
     async def late() -> bool:
         await node.beat()
-        return (await node_row(system.http, node.node_id or ""))["status"] == "degraded"
+        return bool((await node_row(system.http, node.node_id or ""))["status"] == "degraded")
 
     await until(late, "warm-up runs out", every_s=0.2)
 

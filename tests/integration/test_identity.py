@@ -73,7 +73,7 @@ async def test_a_plain_client_reconnects_with_its_id_after_its_socket_closed(
 
         async def accepted() -> bool:
             answer = await second.register(node_id=node_id)
-            return answer["type"] == "node_register_ack" and answer["status"] == "registering"
+            return bool(answer["type"] == "node_register_ack" and answer["status"] == "registering")
 
         await until(accepted, "its own id is given back", every_s=0.1)
 

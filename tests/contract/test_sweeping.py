@@ -1,0 +1,232 @@
+"""A running sweeper on a real store: what it decides, when, and what it must not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from registry.errors import StoreUnavailable
+from registry.keys import PARTITIONS, partition_of
+from registry.model import Patrolled, Verdict
+from registry.registry import Registry
+from registry.store import Store
+from sweeper.loop import Sweeper
+from sweeper.metrics import SweeperMetrics
+from sweeper.settings import SweeperSettings
+from tests.support.fleet import Fleet, until
+
+QUICK: dict[str, Any] = {
+    "redis_prefix": "swept",
+    "heartbeat_interval_s": 0.3,
+    "heartbeat_timeout_s": 1.0,
+    "warmup_timeout_s": 30.0,
+    "presence_ttl_s": 0.5,
+    "gateway_grace_s": 3.0,
+    "unobserved_gap_s": 0.8,
+    "observe_interval_s": 0.1,
+    "lease_ttl_s": 1.5,
+}
+
+
+class Unreliable(Registry):
+    """A registry whose store can be taken away."""
+
+    away = False
+
+    async def patrol(self, *args: Any, **kwargs: Any) -> list[Patrolled]:
+        if self.away:
+            raise StoreUnavailable("taken away")
+        return await super().patrol(*args, **kwargs)
+
+
+class Scene:
+    """One store, a fleet on it, one sweeper, and a gateway that may be there."""
+
+    def __init__(self, store: Store, **changes: Any) -> None:
+        self.settings = SweeperSettings(**(QUICK | changes))
+        self.registry = Unreliable(store, self.settings)
+        self.fleet = Fleet(self.registry)
+        self.metrics = SweeperMetrics()
+        self.sweeper = Sweeper(self.registry, self.settings, self.metrics, "sweeper-1")
+        self.gateway = True
+
+    async def announce(self) -> None:
+        while True:
+            if self.gateway:
+                await self.registry.announce("gw1", {})
+            await asyncio.sleep(0.1)
+
+    async def status(self, node_id: str = "node-A") -> str:
+        seen = await self.registry.existing(node_id)
+        return seen.status if seen else ""
+
+    async def becomes(self, status: str, node_id: str = "node-A") -> None:
+        async def there() -> bool:
+            return await self.status(node_id) == status
+
+        await until(there, f"{node_id} is {status}")
+
+    async def observed(self) -> bool:
+        keys = [("GET", self.registry.keys.swept(p)) for p in range(PARTITIONS)]
+        return all(await self.registry.store.commands(keys))
+
+    async def events(self, kind: str, partition: int) -> list[dict[bytes, bytes]]:
+        key = self.registry.keys.events(partition)
+        (found,) = await self.registry.store.commands([("XRANGE", key, "-", "+")])
+        rows = []
+        for _, fields in found:
+            row = (
+                fields
+                if isinstance(fields, dict)
+                else dict(zip(fields[::2], fields[1::2], strict=True))
+            )
+            if row[b"type"] == kind.encode():
+                rows.append(row)
+        return rows
+
+
+@asynccontextmanager
+async def running(scene: Scene) -> AsyncIterator[Scene]:
+    tasks = [asyncio.create_task(scene.announce()), asyncio.create_task(scene.sweeper.run())]
+    try:
+        yield scene
+    finally:
+        scene.sweeper.stop()
+        await tasks[1]
+        tasks[0].cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await tasks[0]
+
+
+async def test_three_beats_make_a_node_ready_and_three_failures_degrade_it(store: Store) -> None:
+    async with running(Scene(store, heartbeat_timeout_s=30.0)) as scene:
+        await scene.fleet.register()
+        for _ in range(3):
+            await scene.fleet.beat()
+        await scene.becomes("ready")
+        for _ in range(3):
+            await scene.fleet.beat(verdict=Verdict.GPU_UNAVAILABLE)
+        await scene.becomes("degraded")
+        await scene.fleet.beat()
+        await scene.becomes("ready")
+
+
+async def test_a_silent_node_is_called_offline_with_its_evidence(store: Store) -> None:
+    async with running(Scene(store)) as scene:
+        await scene.fleet.register()
+        await scene.becomes("offline")
+        (event,) = await scene.events("transition", partition_of("node-A"))
+        evidence = json.loads(event[b"evidence"])
+        assert event[b"reason"] == b"heartbeat_timeout"
+        assert evidence["blame"] == "node"
+        assert evidence["silence_ms"] >= 1000
+
+
+async def test_without_any_gateway_a_node_is_held_for_the_grace(store: Store) -> None:
+    scene = Scene(store)
+    scene.gateway = False
+    async with running(scene):
+        await scene.fleet.register()
+        await asyncio.sleep(1.6)
+        assert await scene.status() == "registering"
+        await scene.becomes("offline")
+        (event,) = await scene.events("transition", partition_of("node-A"))
+        assert json.loads(event[b"evidence"])["blame"] == "platform"
+
+
+async def test_an_outage_of_the_store_makes_nobody_silent(store: Store) -> None:
+    scene = Scene(store, gateway_grace_s=1.2)
+    async with running(scene):
+        await scene.fleet.register()
+        await until(scene.observed, "every partition was observed")
+        scene.registry.away, scene.gateway = True, False
+        await asyncio.sleep(2.0)
+        scene.registry.away = False
+        await asyncio.sleep(0.8)
+        scene.gateway = True
+        await asyncio.sleep(0.3)
+        assert await scene.status() == "registering"
+        await scene.becomes("offline")
+        assert scene.sweeper.alive
+
+
+async def test_an_operators_drain_and_its_end_are_worded(store: Store) -> None:
+    async with running(Scene(store, heartbeat_timeout_s=30.0)) as scene:
+        await scene.fleet.register()
+        for _ in range(3):
+            await scene.fleet.beat()
+        await scene.becomes("ready")
+        assert await scene.registry.drain("node-A", "ann", "a new card")
+        await scene.becomes("draining")
+        await asyncio.sleep(0.01)
+        await scene.fleet.beat()
+
+        async def drained() -> bool:
+            seen = await scene.registry.existing("node-A")
+            return seen is not None and seen.reason == "drained"
+
+        await until(drained, "safe to take away")
+        assert await scene.registry.resume("node-A", "ann", "done")
+        await scene.becomes("ready")
+
+
+async def test_a_sweeper_that_ends_gives_its_partitions_back(store: Store) -> None:
+    scene = Scene(store)
+    async with running(scene):
+        await until(lambda: _true(len(scene.sweeper.held) == PARTITIONS), "all is held")
+    leases = [("GET", scene.registry.keys.lease(p)) for p in range(PARTITIONS)]
+    assert set(await scene.registry.store.commands(leases)) == {None}
+
+
+async def test_much_of_the_fleet_silent_at_once_raises_one_alert(store: Store) -> None:
+    async with running(Scene(store, mass_expiry_min=5)) as scene:
+        for number in range(6):
+            await scene.fleet.register(f"node-{number}")
+        for number in range(6):
+            await scene.becomes("offline", f"node-{number}")
+
+        async def told() -> bool:
+            return bool(await scene.events("mass_expiry", 0))
+
+        await until(told, "the event is there")
+        assert len(await scene.events("mass_expiry", 0)) == 1
+
+
+@pytest.mark.parametrize("place", ["missing", "extra"])
+async def test_indexes_are_put_right(store: Store, place: str) -> None:
+    scene = Scene(store, heartbeat_timeout_s=30.0, repair_interval_s=0.2)
+    keys, p = scene.registry.keys, partition_of("node-A")
+    async with running(scene):
+        await scene.fleet.register()
+        for _ in range(3):
+            await scene.fleet.beat()
+        await scene.becomes("ready")
+        right = {"any", "asr:zh", "nmt:zh:en"}
+        if place == "missing":
+            await store.commands([("SREM", keys.ready(p, "asr:zh"), "node-A")])
+        else:
+            await store.commands(
+                [
+                    ("SADD", keys.ready(p, "tts:fr"), "node-A", "ghost"),
+                    ("SADD", keys.names(p), "tts:fr"),
+                ]
+            )
+
+        async def repaired() -> bool:
+            found = {
+                name: await scene.registry.index_members(p, name)
+                for name in await scene.registry.index_names(p)
+            }
+            return found == {name: {"node-A"} if name in right else set() for name in found}
+
+        await until(repaired, "the indexes are right")
+
+
+async def _true(value: bool) -> bool:
+    return value
