@@ -21,8 +21,8 @@ $(STAMP): requirements.lock pyproject.toml
 up: env ## the whole system in the foreground; Ctrl-C ends it
 	@exec $(BIN)/muster up $(ARGS)
 
-test: env ## all tests
-	$(BIN)/python -m pytest tests $(ARGS)
+test: env ## all tests, two at a time (about three minutes)
+	$(BIN)/python -m pytest tests -n 2 $(ARGS)
 
 lint: env ## style, format, types
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ mutants: env ## break each guard in turn: the suite must fail every time
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 docs: env ## draw the diagrams and tables of docs/ from the code
-	$(BIN)/python -m docs.build $(ARGS)
+	$(BIN)/python -m sweeper.diagram $(ARGS)
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
