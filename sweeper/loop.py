@@ -32,6 +32,7 @@ logger = logging.getLogger("muster.sweeper")
 
 _SLEEP_MOST_S = 0.25
 _BACK_OFF_S = 0.5
+_END_S = 2.0  # the store's client may swallow a cancellation; nothing waits for it longer
 
 
 class Sweeper:
@@ -79,9 +80,10 @@ class Sweeper:
         try:
             await self._sweep()
         finally:
+            self._stopping.set()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=_END_S)
             with contextlib.suppress(StoreError):
                 await self.registry.release(sorted(self.held), self.owner)
                 await self.registry.withdraw_sweeper(self.owner)
@@ -290,14 +292,18 @@ class Sweeper:
 
     async def _repair_held(self, repair: Repair) -> None:
         for partition in sorted(self.held):
+            if self._stopping.is_set():
+                return
             touched = await repair.partition(partition)
             if touched:
                 self.metrics.repairs.inc(touched)
                 log(logger, logging.WARNING, "indexes_repaired", partition=partition, nodes=touched)
 
     async def _every(self, interval_s: float, act: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(interval_s)
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), interval_s)
+                return
             try:
                 await act()
             except StoreError as error:

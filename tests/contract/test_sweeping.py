@@ -202,6 +202,7 @@ async def test_much_of_the_fleet_silent_at_once_raises_one_alert(store: Store) -
 async def test_indexes_are_put_right(store: Store, place: str) -> None:
     scene = Scene(store, heartbeat_timeout_s=30.0, repair_interval_s=0.2)
     keys, p = scene.registry.keys, partition_of("node-A")
+    ghost = next(name for n in range(9999) if partition_of(name := f"ghost-{n}") == p)
     async with running(scene):
         await scene.fleet.register()
         for _ in range(3):
@@ -213,7 +214,7 @@ async def test_indexes_are_put_right(store: Store, place: str) -> None:
         else:
             await store.commands(
                 [
-                    ("SADD", keys.ready(p, "tts:fr"), "node-A", "ghost"),
+                    ("SADD", keys.ready(p, "tts:fr"), "node-A", ghost),
                     ("SADD", keys.names(p), "tts:fr"),
                 ]
             )
