@@ -15,6 +15,7 @@ from redis import exceptions as rx
 
 from registry.store import Store
 
+_END_S = 1.0
 _WATCHDOG = b'{"t":"watchdog"}'
 
 
@@ -31,15 +32,18 @@ class Subscription:
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=100_000)
         self._tasks: list[asyncio.Task[None]] = []
         self._heard: dict[str, float] = {}
+        self._ended = False
 
     async def __aenter__(self) -> Subscription:
         self._tasks = [asyncio.create_task(self._listen())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._ended = True
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # The client library now and then swallows a cancellation: ending must not wait for it.
+        await asyncio.wait(self._tasks, timeout=_END_S)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._messages()
@@ -58,7 +62,7 @@ class Subscription:
 
     async def _listen(self) -> None:
         pause = 0.05
-        while True:
+        while not self._ended:
             try:
                 if not self._store.single:
                     await self._store.client.initialize()
@@ -75,7 +79,7 @@ class Subscription:
                 finally:
                     for task in listeners:
                         task.cancel()
-                    await asyncio.gather(*listeners, return_exceptions=True)
+                    await asyncio.wait(listeners, timeout=_END_S)
             except (TimeoutError, rx.RedisError, rx.RedisClusterException, OSError):
                 pass
             self._heard = dict.fromkeys(self._heard or {"": 0.0}, 0.0)
@@ -91,7 +95,7 @@ class Subscription:
                 await pubsub.ssubscribe(channel)
             started = clock.monotonic()
             asked = 0.0
-            while True:
+            while not self._ended:
                 if clock.monotonic() - asked > self._watchdog_s:
                     asked = clock.monotonic()
                     await asyncio.wait_for(

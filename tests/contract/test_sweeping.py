@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -55,9 +54,10 @@ class Scene:
         self.metrics = SweeperMetrics()
         self.sweeper = Sweeper(self.registry, self.settings, self.metrics, "sweeper-1")
         self.gateway = True
+        self.ended = False
 
     async def announce(self) -> None:
-        while True:
+        while not self.ended:  # not by cancellation: the store's client may swallow one
             if self.gateway:
                 await self.registry.announce("gw1", {})
             await asyncio.sleep(0.1)
@@ -97,11 +97,9 @@ async def running(scene: Scene) -> AsyncIterator[Scene]:
     try:
         yield scene
     finally:
+        scene.ended = True
         scene.sweeper.stop()
-        await tasks[1]
-        tasks[0].cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await tasks[0]
+        await asyncio.gather(*tasks)
 
 
 async def test_three_beats_make_a_node_ready_and_three_failures_degrade_it(store: Store) -> None:
