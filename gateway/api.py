@@ -12,8 +12,11 @@ from starlette.routing import Route
 
 from gateway.problem import BadParameterError, ProblemError
 from registry import capabilities as can
-from registry.model import NodeRow, Status
+from registry.listing import CursorError, Filter
+from registry.model import Status
 from registry.registry import Registry
+from registry.requirement import Requirement
+from registry.subject import Subject
 
 LIMIT_DEFAULT = 100
 LIMIT_MOST = 1000
@@ -39,8 +42,12 @@ async def list_nodes(request: Request) -> Response:
         raise BadParameterError("status", "one of " + ", ".join(Status))
     limit = _limit(query.get("limit"), LIMIT_DEFAULT, LIMIT_MOST)
     try:
-        rows, cursor = await _registry(request).nodes(status, limit, query.get("cursor") or None)
-    except ValueError as error:
+        rows, cursor = await _registry(request).listed(
+            Filter(statuses=frozenset({status} if status else ())),
+            limit,
+            query.get("cursor") or None,
+        )
+    except CursorError as error:
         raise BadParameterError("cursor", "one that an earlier answer gave") from error
     return _json({"nodes": [_row(row) for row in rows], "cursor": cursor})
 
@@ -51,20 +58,20 @@ async def show_node(request: Request) -> Response:
     detail = await _registry(request).node(node_id)
     if detail is None:
         raise ProblemError(404, "NODE_NOT_FOUND", f"no node has the id {node_id}")
-    registration = can.unpack(detail.row.registration) if detail.row.registration else {}
+    subject = detail.subject
     return _json(
-        _row(detail.row)
+        _row(subject)
         | {
             "session": detail.session,
             "ever_ready": detail.ever_ready,
             "window": detail.window,
-            "capabilities": list(detail.capabilities),
-            "registration": registration,
-            "report": msgspec.msgpack.decode(detail.report) if detail.report else None,
+            "capabilities": sorted(subject.capabilities),
+            "registration": subject.registration,
+            "report": subject.report or None,
             "verdicts": [{"at": at, "verdict": verdict} for at, verdict in detail.verdicts],
             "events": [_event(event) for event in detail.events],
-            "warnings": registration.get("warnings") or [],
-            "now": detail.now,
+            "warnings": subject.registration.get("warnings") or [],
+            "now": subject.now,
         }
     )
 
@@ -79,7 +86,7 @@ async def select(request: Request) -> Response:
     public = body.get("public", True)
     if not isinstance(public, bool):
         raise BadParameterError("public", "true or false")
-    found = await _registry(request).select(wanted, limit, public)
+    found = await _registry(request).select(Requirement(tuple(wanted), public=public), limit)
     if not found:
         raise ProblemError(404, "NO_AVAILABLE_NODE", "no ready, live node can do this now")
     return _json(
@@ -133,12 +140,12 @@ def _limit(text: str | None, default: int, most: int) -> int:
     return int(text)
 
 
-def _row(row: NodeRow) -> dict[str, Any]:
-    registration = can.unpack(row.registration) if row.registration else {}
+def _row(row: Subject) -> dict[str, Any]:
+    registration = row.registration
     return {
         "node_id": row.node_id,
         "status": row.status,
-        "live": row.live,
+        "live": row.ttl_ms > 0,
         "reason": row.reason,
         "since": row.since,
         "last_heartbeat": row.last_beat,
@@ -149,7 +156,7 @@ def _row(row: NodeRow) -> dict[str, Any]:
         "public": row.public,
         "capacity": row.capacity,
         "running_jobs": row.jobs,
-        "operator_intent": bool(row.intent),
+        "operator_intent": row.intent is not None,
     }
 
 

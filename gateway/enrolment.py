@@ -270,6 +270,7 @@ def new_registration(
         hardware_digest=incoming.hardware_digest,
         public=message.accept_public_jobs,
         capacity=can.capacity(message, None),
+        gpu_memory_gb=can.largest_gpu_gb(message),
         boot_id=message.boot_id or "",
         attempt=message.attempt or 0,
         address=connection.address,

@@ -113,7 +113,7 @@ class Pulse:
                 session.sid,
                 failed=message.success is False,
                 jobs=message.running_jobs,
-                hold_ids=[message.job_id] if message.job_id else [],
+                job_id=message.job_id or "",
             )
         )
 
@@ -331,6 +331,7 @@ class Pulse:
                     capabilities,
                     updated.accept_public_jobs,
                     can.capacity(updated, None),
+                    can.largest_gpu_gb(updated),
                 )
             )
             if done or not await self._look_again(session):

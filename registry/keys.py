@@ -46,6 +46,10 @@ class Keys:
     def holds(self, node_id: str) -> str:
         return f"{self._heads[partition_of(node_id)]}holds:{node_id}"
 
+    def request(self, request_id: str) -> str:
+        """The answer to one request, so that asking again gets the same one."""
+        return f"{self._heads[partition_of(request_id)]}req:{request_id}"
+
     def due(self, partition: int) -> str:
         return f"{self._heads[partition]}due"
 

@@ -129,6 +129,7 @@ class NewRegistration:
     hardware_digest: str
     public: bool
     capacity: int
+    gpu_memory_gb: float = 0.0
     boot_id: str = ""
     attempt: int = 0
     address: str = ""
@@ -281,34 +282,18 @@ class Patrolled:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRow:
-    """One node as lists show it."""
-
-    node_id: str
-    status: str
-    live: bool
-    reason: str
-    since: int
-    last_beat: int
-    gateway: str
-    version: int
-    registration: bytes
-    intent: str
-    capacity: int
-    jobs: int
-    public: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Selected:
-    """A node that may be given work now. `load` counts running jobs and open holds; `age_ms` is
-    the age of the facts it was judged by."""
+    """A node that may be given work now. `load` counts running jobs and open holds, without the
+    one just taken; `age_ms` is the age of the report it was judged by. `hold_id` is '' without a
+    hold, `hold_expires` its end in ms."""
 
     node_id: str
     load: int
     capacity: int
     age_ms: int
     gateway: str
+    hold_id: str = ""
+    hold_expires: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,19 +303,3 @@ class Problem:
     severity: str
     what: str
     fix: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodeDetail:
-    """One node with its history: verdicts newest first, as (ms, verdict); events newest first."""
-
-    row: NodeRow
-    sid: str
-    session: int
-    ever_ready: bool
-    window: str
-    report: bytes
-    capabilities: tuple[str, ...]
-    verdicts: tuple[tuple[int, str], ...]
-    events: tuple[dict[str, Any], ...]
-    now: int

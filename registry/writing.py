@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.base import Base, lines, ms, number, text
 from registry.errors import StoreUnavailable
+from registry.holding import hold_of
 from registry.keys import partition_of
 from registry.model import (
     Beat,
@@ -85,6 +86,7 @@ class Writing(Base):
                 new.address, new.takeovers, int(new.token_shown), new.floor_session,
                 new.floor_version, new.window, new.intent, now, ms(s.max_lag_s), self.limits,
                 age, len(former), s.events_per_partition, ms(s.drain_timeout_s), s.history_length,
+                new.gpu_memory_gb,
             ]  # fmt: skip
             reply = await self.store.call("register", keys, args)
             if reply[0] != b"retime":
@@ -180,6 +182,7 @@ class Writing(Base):
         capabilities: tuple[str, ...],
         public: bool,
         capacity: int,
+        gpu_memory_gb: float = 0.0,
     ) -> bool:
         """Replaces what a node can do, with its index places; False if the store moved on."""
         k, p = self.keys, partition_of(node_id)
@@ -193,6 +196,7 @@ class Writing(Base):
             [
                 node_id, sid, old_digest, registration, digest, "\n".join(capabilities),
                 int(public), capacity, len(former), self.settings.events_per_partition,
+                gpu_memory_gb,
             ],
         )  # fmt: skip
         return bool(reply)
@@ -202,16 +206,18 @@ class Writing(Base):
         return bool(await self.store.call("closed", [self.keys.node(node_id)], [sid]))
 
     async def job_result(
-        self, node_id: str, sid: str, *, failed: bool, jobs: int | None, hold_ids: list[str]
+        self, node_id: str, sid: str, *, failed: bool, jobs: int | None, job_id: str = ""
     ) -> bool:
-        """Notes a finished task; never refreshes liveness."""
+        """Notes a finished task, and ends its hold: `job_id` is the hold's id, or the id of the
+        request that took it. Never refreshes liveness."""
         k, p, s = self.keys, partition_of(node_id), self.settings
+        ended = [job_id, hold_of(job_id, node_id)] if job_id else []
         reply = await self.store.call(
             "job",
             [k.node(node_id), k.history(node_id), k.holds(node_id), k.todo(p), k.bell(p)],
             [
                 node_id, sid, int(failed), "" if jobs is None else jobs,
-                ms(s.heartbeat_interval_s), s.window_length, s.history_length, *hold_ids,
+                ms(s.heartbeat_interval_s), s.window_length, s.history_length, *ended,
             ],
         )  # fmt: skip
         return bool(reply)

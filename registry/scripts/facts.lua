@@ -7,6 +7,7 @@
 --       {ttl_ms, open holds, due, intent stamp, intent at, intent timeout, intent unobserved},
 --       or 0 where there is no record.
 --@include clock
+--@include holds
 local now = now_ms()
 local reply = { now, num(redis.call('GET', KEYS[1])) }
 for i, id in ipairs(ARGV) do
@@ -22,7 +23,7 @@ for i, id in ipairs(ARGV) do
       row,
       {
         redis.call('PTTL', KEYS[k + 2]),
-        redis.call('ZCOUNT', KEYS[k + 3], '(' .. int(now), '+inf'),
+        open_holds(KEYS[k + 3], now, num(row[18])),
         num(redis.call('ZSCORE', KEYS[2], id)),
         intent[1] or '', num(intent[2]), num(intent[3]), num(intent[4]),
       },

@@ -11,6 +11,7 @@
 --       16 takeovers  17 token shown  18 floor session  19 floor version  20 window (restore)
 --       21 intent the gateway was told (restore)  22 packed_at  23 max_lag_ms  24 limits
 --       25 age_ms  26 former ready sets  27 events kept  28 drain timeout ms  29 history
+--       30 memory of the largest GPU, GiB
 -- Reply {'ok', session, version, status, reason, since, resumed 0|1, intent, now}, {'stale', what}
 --       or {'retime', now}
 --
@@ -46,7 +47,7 @@ local at = now - age
 local first_new = 14 + tonumber(ARGV[26])
 redis.call('HSET', n, 'sid', sid, 'ses', int(session), 'gw', ARGV[6], 'reg', ARGV[7], 'dig', ARGV[8],
   'caps', ARGV[9], 'hw', ARGV[10], 'pub', ARGV[11], 'cap', ARGV[12], 'boot', ARGV[13], 'att', ARGV[14],
-  'addr', ARGV[15], 'tko', ARGV[16], 'seq', '0', 'beat', int(at), 'bun', int(unobserved))
+  'addr', ARGV[15], 'tko', ARGV[16], 'gm', ARGV[30], 'seq', '0', 'beat', int(at), 'bun', int(unobserved))
 redis.call('HDEL', n, 'closed')
 if ARGV[17] == '1' then redis.call('HSET', n, 'tok', '1') end
 leave_index(KEYS, 14, first_new - 1, id)

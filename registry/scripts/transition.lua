@@ -16,6 +16,7 @@
 --@include index
 --@include count
 --@include tell
+--@include holds
 local id, sid, from, to, reason = ARGV[1], ARGV[2], ARGV[4], ARGV[9], ARGV[10]
 local n, now = KEYS[1], now_ms()
 local r = redis.call('HMGET', n, 'sid', 'ver', 'st', 'lv', 'dig', 'win', 'beat', 'bun', 'rat', 'caps',
@@ -40,7 +41,7 @@ if silence > 0 then
   if now - num(r[7]) - (unobserved - num(r[8])) < silence then return stale('silence') end
 end
 if ARGV[13] == '1' then
-  if redis.call('ZCOUNT', KEYS[4], '(' .. int(now), '+inf') > 0 then return stale('holds') end
+  if open_holds(KEYS[4], now, num(r[9])) > 0 then return stale('holds') end
   if num(r[9]) ~= tonumber(ARGV[14]) then return stale('report') end
 end
 local version = math.max(num(r[2]) + 1, now)
