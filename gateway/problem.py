@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 
 class ProblemError(Exception):
-    """An HTTP request can't be served as asked."""
+    """An HTTP request can't be served as asked. `more` are members of the document."""
 
-    def __init__(self, status: int, code: str, title: str, **more: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        headers: Mapping[str, str] | None = None,
+        **more: object,
+    ) -> None:
         super().__init__(title)
         self.status = status
         self.code = code
         self.title = title
+        self.headers = dict(headers or {})
         self.more = more
 
     def response(self) -> Response:
@@ -24,7 +34,7 @@ class ProblemError(Exception):
             "code": self.code,
             **self.more,
         }
-        return JSONResponse(body, self.status, media_type="application/problem+json")
+        return JSONResponse(body, self.status, self.headers, "application/problem+json")
 
 
 class BadParameterError(ProblemError):
