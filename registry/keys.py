@@ -104,3 +104,6 @@ class Keys:
 
     def sweepers(self) -> str:
         return f"{self.prefix}:{{sw}}:all"
+
+    def mass_expiry(self) -> str:
+        return f"{self.prefix}:{{sw}}:mass_expiry"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from registry.judging import Judging
 from registry.model import Problem
 from registry.operating import Operating
+from registry.overview import Overseeing
 from registry.presence import Presence
 from registry.problems import problems_of
 from registry.reading import Reading
@@ -18,7 +19,7 @@ from registry.settings import RegistrySettings
 from registry.store import Store
 
 
-class Registry(Operating, Presence, Judging, Selecting, Reading):
+class Registry(Operating, Presence, Judging, Selecting, Overseeing, Reading):
     """Everything that can be asked of the store, under one prefix."""
 
     @classmethod

@@ -315,6 +315,9 @@ class RegistrySettings(Checks):
     explain_most: int = setting(
         1000, "Fleets up to this size are counted whole when nobody fits; of larger ones a sample."
     )
+    overview_most: int = setting(
+        5000, "Fleets up to this size are counted whole in an overview; of larger ones a sample."
+    )
     mass_expiry_fraction: float = setting(
         0.3, "This share of the fleet going silent within one time-out raises an alert."
     )

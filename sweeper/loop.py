@@ -32,6 +32,7 @@ logger = logging.getLogger("muster.sweeper")
 
 _SLEEP_MOST_S = 0.25
 _BACK_OFF_S = 0.5
+_MASS_SHOWN_S = 600.0
 _END_S = 2.0  # the store's client may swallow a cancellation; nothing waits for it longer
 
 
@@ -261,6 +262,7 @@ class Sweeper:
         async def note() -> None:
             with contextlib.suppress(StoreError):
                 await self.registry.note(partition, kind, {"lost": lost, "living": living})
+                await self.registry.note_mass_expiry(lost, living, _MASS_SHOWN_S)
 
         self._noting = asyncio.create_task(note())
 

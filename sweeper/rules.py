@@ -20,6 +20,7 @@ from typing import Any
 
 from registry.model import Decision, Facts, Reason, Status, Verdict
 from registry.settings import RegistrySettings
+from registry.window import in_a_row, three_pass, unfit
 
 REGISTERING, READY, DEGRADED, DRAINING, OFFLINE = (
     Status.REGISTERING,
@@ -31,8 +32,6 @@ REGISTERING, READY, DEGRADED, DRAINING, OFFLINE = (
 ANY_BUT_OFFLINE = (REGISTERING, READY, DEGRADED, DRAINING)
 IN_SERVICE = (REGISTERING, READY, DEGRADED)
 HELD_LOOK_MS = 1000
-IN_A_ROW = 3
-OF_FIVE = 3
 
 
 @dataclass(frozen=True)
@@ -93,22 +92,6 @@ class Case:
     @property
     def idle(self) -> bool:
         return self.f.jobs == 0 and self.f.holds == 0
-
-
-def in_a_row(window: str) -> str:
-    """The newest verdicts that count for "in a row": job failures do not."""
-    return window.replace(Verdict.JOB_FAILED.value, "")[:IN_A_ROW]
-
-
-def three_pass(window: str) -> bool:
-    return in_a_row(window) == Verdict.PASS.value * IN_A_ROW
-
-
-def unfit(window: str) -> bool:
-    """Three failures in a row, or three of the last five."""
-    row = in_a_row(window)
-    failed = len(window) - window.count(Verdict.PASS.value)
-    return (len(row) == IN_A_ROW and Verdict.PASS.value not in row) or failed >= OF_FIVE
 
 
 def last_failure(f: Facts, otherwise: Reason) -> Reason:
