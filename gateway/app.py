@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from gateway import api
+from gateway.access import Access
 from gateway.connection import Connection
 from gateway.gate import Gate
-from gateway.metrics import CONTENT_TYPE
+from gateway.guard import Guard
+from gateway.metrics import CONTENT_TYPE, Metrics
 from gateway.problem import ProblemError, on_problem, on_store_away
 from gateway.settings import GatewaySettings
 from gateway.transport import Transport
@@ -34,16 +37,22 @@ class FatalProblemError(Exception):
 
 
 def make_app(settings: GatewaySettings) -> Starlette:
-    """The application of one gateway; its parts live from start to stop of the lifespan."""
+    """The application of one gateway; its parts live from start to stop of the lifespan.
+
+    Raises SettingsError if the API's tokens can't be read.
+    """
+    access = Access(settings)
+    measured = Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         registry = await Registry.connect(settings)
         await _examine(registry)
-        gate = Gate(settings, registry)
+        gate = Gate(settings, registry, measured)
         app.state.gate = gate
         app.state.registry = registry
         await gate.start()
+        access.announce()
         try:
             yield {"stall_clock": gate.clock, "buffers": gate.buffers}
         finally:
@@ -58,6 +67,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
             Route("/metrics", metrics),
             *api.routes(),
         ],
+        middleware=[Middleware(Guard, access=access, settings=settings, metrics=measured)],
         exception_handlers={ProblemError: on_problem, StoreUnavailable: on_store_away},
     )
 
