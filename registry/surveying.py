@@ -221,7 +221,7 @@ def _subject(id_: str, now: int, row: list[object]) -> Subject:
         capacity=number(r[6]),
         jobs=number(r[7]),
         public=r[8] == b"1",
-        leaving=text(r[10]) if r[9] is not None else "",
+        leaving=(text(r[10]) or "leave") if r[9] is not None else "",
         digest=text(r[11]),
         gpu_memory_gb=float(r[12] or 0),
         ttl_ms=number(left),
