@@ -191,18 +191,24 @@ async def test_the_same_request_asked_at_once_by_many_is_answered_once(registry:
     assert sum(map(len, taken)) == 1
 
 
-async def test_a_request_id_cannot_be_used_for_something_else(registry: Registry) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"wanted": asks("asr:zh")},
+        {"wanted": Requirement(public=False)},
+        {"limit": 2},
+        {"hold_ms": 5},
+        {"asker": "somebody else"},
+    ],
+)
+async def test_a_request_id_cannot_be_used_for_something_else(
+    registry: Registry, changed: dict[str, Any]
+) -> None:
     await Fleet(registry).make_ready(capacity=9)
-    await registry.select(asks(), 1, request_id="r1")
-    for changed in (
-        registry.select(asks("asr:zh"), 1, request_id="r1"),
-        registry.select(asks(), 2, request_id="r1"),
-        registry.select(asks(), 1, hold_ms=5, request_id="r1"),
-        registry.select(asks(), 1, request_id="r1", asker="somebody else"),
-        registry.select(Requirement(public=False), 1, request_id="r1"),
-    ):
-        with pytest.raises(RequestReused):
-            await changed
+    plain: dict[str, Any] = {"wanted": asks(), "limit": 1, "request_id": "r1"}
+    await registry.select(**plain)
+    with pytest.raises(RequestReused):
+        await registry.select(**plain | changed)
 
 
 async def test_a_request_that_found_nobody_is_asked_anew(registry: Registry) -> None:
