@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from registry.capabilities import ANY, GPU_MEMORY_STEPS, label_name
+from registry.capabilities import ANY, CORE, GPU_MEMORY_STEPS, label_name
 from registry.model import Status
 from registry.subject import Subject
 
@@ -57,6 +57,36 @@ class LabelTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Skill:
+    """A core capability of which parts may be left open: any `nmt` into `en`."""
+
+    kind: str | None = None
+    src_lang: str | None = None
+    tgt_lang: str | None = None
+
+    def among(self, capabilities: frozenset[str]) -> bool:
+        """Whether one of the capabilities is such a one."""
+        return any(self._is(name) for name in capabilities)
+
+    def given(self) -> dict[str, str]:
+        """What was not left open."""
+        parts = {"kind": self.kind, "src_lang": self.src_lang, "tgt_lang": self.tgt_lang}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _is(self, capability: str) -> bool:
+        kind, _, languages = capability.partition(":")
+        source, _, target = languages.partition(":")
+        if kind == "tts":
+            source, target = "", languages
+        return (
+            kind in CORE
+            and self.kind in (None, kind)
+            and self.src_lang in (None, source)
+            and self.tgt_lang in (None, target)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Ceilings:
     """The busiest a machine may say it is; percentages, and jobs waiting for its GPUs."""
 
@@ -77,10 +107,12 @@ class Ceilings:
 class Requirement:
     """Everything a request may ask for; all of it must be met.
 
-    `capabilities` are names as `registry.capabilities` makes them. `public` False also takes
-    machines that keep out of the public pool; None does not ask."""
+    `capabilities` are names as `registry.capabilities` makes them; `skills` are not in any index,
+    so they are for lists rather than for selection. `public` False also takes machines that keep
+    out of the public pool; None does not ask."""
 
     capabilities: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
     labels: tuple[LabelTest, ...] = ()
     min_gpu_memory_gb: float | None = None
     public: bool | None = True
@@ -134,6 +166,10 @@ class Requirement:
         for name in self.capabilities:
             if name not in s.capabilities:
                 yield Lack(_reason(name), name, _alike(name, s.capabilities))
+        for skill in self.skills:
+            if not skill.among(s.capabilities):
+                has = [name for kind in CORE for name in _alike(kind, s.capabilities)]
+                yield Lack(Unfit.MODEL_NOT_AVAILABLE, skill.given(), has)
         for test in self.labels:
             names = [label_name(test.name, value) for value in test.values]
             found = any(name in s.capabilities for name in names)

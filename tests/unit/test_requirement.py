@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.capabilities import GPU_MEMORY_STEPS, label_name
-from registry.requirement import Ceilings, LabelTest, Requirement, Unfit
+from registry.requirement import Ceilings, LabelTest, Requirement, Skill, Unfit
 from registry.subject import Intent, Subject
 
 TIMEOUT = 45_000
@@ -200,3 +200,34 @@ def test_labels_come_back_from_their_index_names_as_they_were(labels: dict[str, 
     assert node.labels == labels
     assert all(node.label(k) == v for k, v in labels.items())
     assert all(name.isprintable() for name in names)
+
+
+SKILLED = frozenset({"any", "asr:zh", "nmt:zh:en", "nmt:en:fr", "tts:en", "label:a=asr"})
+
+
+@pytest.mark.parametrize(
+    ("skill", "met"),
+    [
+        (Skill(), True),
+        (Skill("asr"), True),
+        (Skill("asr", "zh"), True),
+        (Skill("asr", "en"), False),
+        (Skill("nmt", tgt_lang="fr"), True),
+        (Skill("nmt", "zh", "fr"), False),
+        (Skill("tts", tgt_lang="en"), True),
+        (Skill("tts", src_lang="en"), False),
+        (Skill(src_lang="en"), True),
+        (Skill(src_lang="fr"), False),
+        (Skill(tgt_lang="en"), True),
+        (Skill(tgt_lang="zh"), False),
+        (Skill(src_lang="zh", tgt_lang="en"), True),
+    ],
+)
+def test_a_skill_leaves_open_what_it_does_not_name(skill: Skill, met: bool) -> None:
+    assert skill.among(SKILLED) is met
+    lacks = list(Requirement(skills=(skill,)).unsuited(subject(capabilities=SKILLED)))
+    assert [lack.reason for lack in lacks] == ([] if met else [Unfit.MODEL_NOT_AVAILABLE])
+
+
+def test_nothing_but_core_capabilities_is_a_skill() -> None:
+    assert not Skill().among(frozenset({"any", "model:asr", "feature:nmt", "label:tts=x"}))
