@@ -112,13 +112,13 @@ class Requirement:
     out of the public pool; None does not ask."""
 
     capabilities: tuple[str, ...] = ()
-    skills: tuple[Skill, ...] = ()
     labels: tuple[LabelTest, ...] = ()
     min_gpu_memory_gb: float | None = None
     public: bool | None = True
     ceilings: Ceilings = field(default_factory=Ceilings)
     avoid: frozenset[str] = frozenset()
     prefer: tuple[str, ...] = ()
+    skills: tuple[Skill, ...] = ()
 
     @property
     def asks_reports(self) -> bool:
