@@ -12,7 +12,7 @@ The indexes only say where to look. What may be selected is decided by what is r
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -27,6 +27,7 @@ from registry.surveying import Surveying
 
 _SAMPLE = 8  # candidates for each node wanted, at least this many
 _PER_NODE = 4
+_PER_PARTITION = 4  # drawn from each, at least
 _FIRST_LOOK = 16  # partitions
 _PAGE = 64
 _EXACT_GROUP = 8  # partitions intersected in one call
@@ -82,8 +83,8 @@ class Selecting(Holding, Once, Surveying):
         async for candidates in self._candidates(wanted, limit):
             if taken.enough:
                 break
-            await taken.take(_ranked(wanted, candidates))
-        return taken.found
+            await taken.take(sorted(_shuffled(candidates), key=_rank(wanted)))
+        return sorted(taken.found, key=_rank(wanted))
 
     async def _candidates(self, wanted: Requirement, limit: int) -> AsyncIterator[list[Subject]]:
         """Fitting nodes: first those preferred and a sample, then, exactly, everybody else."""
@@ -94,7 +95,7 @@ class Selecting(Holding, Once, Surveying):
         ids = list(wanted.prefer)
         for look in (partitions[:_FIRST_LOOK], partitions[_FIRST_LOOK:]):
             if len(ids) < enough:
-                most = max(2, -(-2 * enough // len(look)))
+                most = max(_PER_PARTITION, -(-2 * enough // len(look)))
                 ids += await self._sample(wanted.indexes(), look, most, enough - len(ids))
         yield await self._fitting(wanted, ids, seen)
         for names in wanted.alternatives():
@@ -197,13 +198,15 @@ class _Taken:
         return not self._overtaken
 
 
-def _ranked(wanted: Requirement, candidates: list[Subject]) -> list[Subject]:
+def _shuffled(candidates: list[Subject]) -> list[Subject]:
     random.shuffle(candidates)
-    preferred = {id_: place for place, id_ in enumerate(wanted.prefer)}
-    return sorted(
-        candidates,
-        key=lambda s: (preferred.get(s.node_id, len(preferred)), s.load / s.capacity),
-    )
+    return candidates
+
+
+def _rank(wanted: Requirement) -> Callable[[Subject | Selected], tuple[int, float]]:
+    """The preferred in the order of preference, then the least loaded."""
+    places = {id_: place for place, id_ in enumerate(wanted.prefer)}
+    return lambda s: (places.get(s.node_id, len(places)), s.load / s.capacity)
 
 
 def _plain(s: Subject) -> Selected:

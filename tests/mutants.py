@@ -167,7 +167,7 @@ def mutants() -> list[Mutant]:
         *_of(
             ("registry/selecting.py", (f"{_CONTRACT}selecting.py", f"{_CONTRACT}holding.py")),
             ("the exact look", "for names in wanted.alternatives():", "for names in ():"),
-            ("equals take turns", "random.shuffle(candidates)", "pass"),
+            ("equals take turns", "random.shuffle(candidates)\n", "pass\n"),
             (
                 "what was taken for nothing is given back",
                 "if s.hold_id and s.hold_id not in kept:",
