@@ -1,0 +1,241 @@
+"""Two promises of selection, with everything happening at once: nobody is selected who may not be,
+and no capacity is exceeded.
+
+Nodes change (degrade, recover, drain, leave, fall silent, come back, learn and forget) while 32
+schedulers select and hold. The test keeps its own book: of each node every state with the instants
+at which its change began and ended. A selection between two instants may rest on any state that can
+have held between them; one that rests on none of them breaks the promise. The seed is in the
+test's name, so that a failure is repeated by running it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from registry.model import Decision, Reason, Selected, Stale, Status
+from registry.registry import Registry
+from registry.requirement import Requirement
+from tests.support.fleet import Fleet
+
+NODES = 36
+SCHEDULERS = 32
+DURATION_S = 2.5
+MINUTE = 60_000
+WORDS = ("asr:zh", "tts:en", "nmt:zh:en")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a node is, and when the change to it began and ended."""
+
+    begun: float
+    ended: float
+    ready: bool
+    live: bool
+    public: bool
+    words: frozenset[str]
+    jobs: int
+    capacity: int
+
+    def fits(self, wanted: Requirement) -> bool:
+        return (
+            self.ready
+            and self.live
+            and (self.public or not wanted.public)
+            and set(wanted.capabilities) <= self.words
+        )
+
+
+@dataclass
+class Entry:
+    """The book's page of one node. `holds` are the instants at which a hold was surely there."""
+
+    states: list[State]
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    holds: list[list[float]] = field(default_factory=list)
+
+    @property
+    def now(self) -> State:
+        return self.states[-1]
+
+    def possible(self, begun: float, ended: float) -> list[State]:
+        """The states that can have held at some instant between the two."""
+        found = []
+        for place, state in enumerate(self.states):
+            later = self.states[place + 1] if place + 1 < len(self.states) else None
+            if state.begun <= ended and (later is None or later.ended >= begun):
+                found.append(state)
+        return found
+
+
+class World:
+    """A fleet that changes, and its book."""
+
+    def __init__(self, registry: Registry, seed: int) -> None:
+        self.registry = registry
+        self.fleet = Fleet(registry)
+        self.random = random.Random(seed)
+        self.book: dict[str, Entry] = {}
+        self.broken: list[str] = []
+        self.selected = self.held = self.changes = self.lives = 0
+
+    async def settle(self) -> None:
+        for i in range(NODES):
+            name = f"node-{i}"
+            self.book[name] = Entry([])
+            await self.come(name)
+
+    def note(self, name: str, begun: float, **changes: object) -> None:
+        entry = self.book[name]
+        state = replace(entry.now, begun=begun, ended=time.monotonic(), **changes)  # type: ignore[arg-type]
+        entry.states.append(state)
+        self.changes += 1
+
+    # What happens to nodes
+
+    async def come(self, name: str) -> None:
+        """A new life, ready at its end."""
+        words = frozenset(w for w in WORDS if self.random.random() < 0.7)
+        public, capacity = self.random.random() < 0.8, self.random.randint(1, 3)
+        begun = time.monotonic()
+        self.lives += 1
+        sid = f"sid-{self.lives}"
+        await self.fleet.register(
+            name, sid=sid, digest=sid, capabilities=("any", *sorted(words)), public=public,
+            capacity=capacity,
+        )  # fmt: skip
+        entry = self.book[name]
+        away = State(begun, time.monotonic(), False, True, public, words, 0, capacity)
+        entry.states.append(away)
+        begun = time.monotonic()
+        for _ in range(3):
+            await self.fleet.beat(name, capacity=capacity)
+        await self.commit(name, Status.READY, Reason.HEALTHY)
+        self.note(name, begun, ready=True)
+
+    async def commit(self, name: str, to: Status, reason: Reason) -> None:
+        facts = await self.fleet.facts(name)
+        done = await self.registry.commit(facts, Decision(to, reason, resets_window=True))
+        assert not isinstance(done, Stale), (name, facts, done)
+        self.fleet.told[name] = replace(self.fleet.told[name], version=done.version)
+
+    async def degrade(self, name: str) -> None:
+        begun = time.monotonic()
+        await self.commit(name, Status.DEGRADED, Reason.GPU_UNAVAILABLE)
+        self.note(name, begun, ready=False)
+        begun = time.monotonic()
+        await self.commit(name, Status.READY, Reason.RECOVERED)
+        self.note(name, begun, ready=True)
+
+    async def drain(self, name: str) -> None:
+        begun = time.monotonic()
+        assert await self.registry.drain(name, "op", "why")
+        self.note(name, begun, ready=False)
+        await self.commit(name, Status.DRAINING, Reason.OPERATOR)
+        begun = time.monotonic()
+        assert await self.registry.resume(name, "op", "why")
+        await self.commit(name, Status.READY, Reason.RESUMED)
+        self.note(name, begun, ready=True)
+
+    async def leave(self, name: str) -> None:
+        begun = time.monotonic()
+        facts = await self.fleet.facts(name)
+        assert await self.registry.unregister(
+            name, self.fleet.sids[name], drain=False, why="", digest=facts.digest,
+            capabilities=facts.capabilities,
+        )  # fmt: skip
+        self.note(name, begun, ready=False)
+        await self.commit(name, Status.OFFLINE, Reason.UNREGISTERED)
+        await self.come(name)
+
+    async def fall_silent(self, name: str) -> None:
+        """Its TTL key lapses; nobody has noticed yet; then it beats again."""
+        begun = time.monotonic()
+        await self.registry.store.client.delete(self.registry.keys.ttl(name))
+        self.note(name, begun, live=False)
+        await asyncio.sleep(0)
+        await self.report(name)
+
+    async def report(self, name: str) -> None:
+        state = self.book[name].now
+        begun, jobs = time.monotonic(), self.random.randint(0, state.capacity)
+        await self.fleet.beat(name, jobs=jobs, capacity=state.capacity)
+        self.note(name, begun, live=True, jobs=jobs)
+
+    async def learn(self, name: str) -> None:
+        facts = await self.fleet.facts(name)
+        words = frozenset(w for w in WORDS if self.random.random() < 0.7)
+        self.lives += 1
+        begun = time.monotonic()
+        assert await self.registry.update(
+            name, self.fleet.sids[name], facts.digest, facts.capabilities, b"\x80",
+            f"d{self.lives}", ("any", *sorted(words)), self.book[name].now.public,
+            self.book[name].now.capacity,
+        )  # fmt: skip
+        self.note(name, begun, words=words)
+
+    async def fate(self, until: float) -> None:
+        """Something happens to somebody, again and again."""
+        acts = (self.degrade, self.drain, self.leave, self.fall_silent, self.report, self.learn)
+        while time.monotonic() < until:
+            name = self.random.choice(list(self.book))
+            async with self.book[name].lock:
+                await self.random.choice(acts)(name)
+
+    # What schedulers do
+
+    async def scheduler(self, until: float) -> None:
+        while time.monotonic() < until:
+            words = self.random.sample(WORDS, self.random.randint(0, 2))
+            wanted = Requirement(tuple(words), public=self.random.random() < 0.7)
+            hold_ms = self.random.choice((0, MINUTE))
+            begun = time.monotonic()
+            found = await self.registry.select(wanted, self.random.randint(1, 3), hold_ms=hold_ms)
+            ended = time.monotonic()
+            for s in found:
+                self.judge(wanted, s, begun, ended)
+            spans = [(s, self.hold(s, ended)) for s in found if s.hold_id]
+            await asyncio.sleep(self.random.random() * 0.02)
+            for s, span in spans:
+                span.append(time.monotonic())
+                await self.registry.release_hold(s.hold_id)
+
+    def hold(self, s: Selected, ended: float) -> list[float]:
+        span = [ended]
+        self.book[s.node_id].holds.append(span)
+        self.held += 1
+        return span
+
+    def judge(self, wanted: Requirement, s: Selected, begun: float, ended: float) -> None:
+        self.selected += 1
+        entry = self.book[s.node_id]
+        possible = [state for state in entry.possible(begun, ended) if state.fits(wanted)]
+        if not possible:
+            self.broken.append(f"{s} for {wanted} rests on none of {entry.possible(begun, ended)}")
+        elif s.hold_id:
+            sure = sum(1 for span in entry.holds if span[0] < begun and len(span) == 1)
+            if all(state.jobs + sure >= state.capacity for state in possible):
+                self.broken.append(f"{s}: {sure} holds were open, {possible}")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("backend", ["valkey", "cluster"], indirect=True)
+async def test_nobody_is_selected_who_may_not_be_and_no_capacity_is_exceeded(
+    registry: Registry, seed: int
+) -> None:
+    world = World(registry, seed)
+    await world.settle()
+    until = time.monotonic() + DURATION_S
+    await asyncio.gather(
+        *(world.fate(until) for _ in range(6)),
+        *(world.scheduler(until) for _ in range(SCHEDULERS)),
+    )
+    assert world.broken == []
+    assert world.changes > NODES * 3, "the fleet was not quiet"
+    assert world.selected > 100 and world.held > 50, "and schedulers got answers"
+    assert [await registry.holds(name) for name in world.book] == [[]] * NODES, "no hold leaked"
