@@ -80,10 +80,11 @@ class Selecting(Holding, Once, Surveying):
     ) -> list[Selected]:
         taken = _Taken(self, limit, hold_ms, request_id, work)
         await taken.adopt(wanted)
-        async for candidates in self._candidates(wanted, limit):
-            if taken.enough:
-                break
-            await taken.take(sorted(_shuffled(candidates), key=_rank(wanted)))
+        if not taken.enough:
+            async for candidates in self._candidates(wanted, limit):
+                await taken.take(sorted(_shuffled(candidates), key=_rank(wanted)))
+                if taken.enough:
+                    break
         return sorted(taken.found, key=_rank(wanted))
 
     async def _candidates(self, wanted: Requirement, limit: int) -> AsyncIterator[list[Subject]]:

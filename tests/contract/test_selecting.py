@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -143,6 +144,24 @@ async def test_the_only_fit_is_found_however_many_there_are(registry: Registry) 
     assert await ids(registry, asks("asr:zh"), 1) == {"node-77"}
     assert await ids(registry, asks("asr:zh", "model:77"), 1) == {"node-77"}
     assert await ids(registry, asks("model:78"), 1) == set()
+
+
+async def test_no_index_is_read_whole_while_a_sample_gives_enough(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(registry)
+    for i in range(60):
+        await fleet.make_ready(f"node-{i}")
+    sample, drawn = registry._sample, []
+
+    async def noted(names: Any, partitions: Any, most: int, enough: int) -> list[str]:
+        drawn.append(most)
+        return await sample(names, partitions, most, enough)
+
+    monkeypatch.setattr(registry, "_sample", noted)
+    for wanted in (asks(), asks("asr:zh", "nmt:zh:en")):
+        assert len(await registry.select(wanted, 2)) == 2
+    assert drawn and 0 not in drawn
 
 
 async def test_all_that_fit_are_found_when_that_many_are_wanted(registry: Registry) -> None:
