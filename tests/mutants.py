@@ -298,7 +298,50 @@ def mutants() -> list[Mutant]:
             ("tests/unit/test_admission.py",),
             "",
         ),
+        *_api(),
     ]
+
+
+def _api() -> Iterator[Mutant]:
+    """The guards before /v1."""
+    off = "if False:"
+    guards: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "gateway/access.py": (
+            (
+                "tokens, once there are any",
+                "if self.enforced:\n            return",
+                f"{off} return",
+            ),
+            ("closed elsewhere", "if not self._open and not self._on_loopback:", off),
+            ("pages of other sites", "_refuse_other_origins(headers)\n        if", "if"),
+            ("names made to point here", "if not is_loopback(name if", "if None and (name if"),
+            ("proxies", "if client and not is_loopback(client[0]):", off),
+            ("roles", "if not principal.role.covers(role):", off),
+            ("not named is for admins", "    return Role.ADMIN\n", "    return Role.READ\n"),
+        ),
+        "gateway/guard.py": (
+            ("roles", "demand(principal, role_needed(", "repr((principal, "),
+            ("how often", "self._pace((principal.name, address))", "pass"),
+            ("guessing", "self._pace((None, address))", "pass"),
+            ("how much, announced", "and int(value) > most:", "and False:"),
+            ("how much, counted", "if got > most:", off),
+            ("how long", "asyncio.timeout(self._timeout_s)", "asyncio.timeout(None)"),
+            ("whose time-out", "if not deadline.expired():", off),
+        ),
+        "gateway/reloading.py": (("no sooner than in a second", ">= EVERY_S", ">= 0"),),
+        "muster/wire/bearer.py": (
+            ("words", "or _bits(token) < _BITS_LEAST", ""),
+            ("repetitions", "or len(set(pairwise(token))) < _PAIRS_LEAST", ""),
+            ("whole tokens", "if not _MADE_HERE.fullmatch(token):", off),
+            ("one token, one entry", "if entry.hash in seen:", off),
+            ("names of nobody", "if name in NAMES_OF_NOBODY:", off),
+        ),
+    }
+    for path, broken_ones in guards.items():
+        room = Path(path).stem
+        for name, old, new in broken_ones:
+            tests = (f"tests/unit/test_{room}.py",)
+            yield Mutant(f"{room}: {name}", path, old, new, tests, "")
 
 
 class WrongMutantError(Exception):

@@ -67,6 +67,7 @@ def test_a_random_token_made_elsewhere_can_be_hashed(make: object) -> None:
         "password" * 8,
         "1234567890" * 5,
         "abcdefghijklmnop" * 3,
+        "aabacadaebbcbdbeccdceddeeabbccddeeaa",
         "00000000-0000-0000-0000-000000000001",
         "mst_tooshort",
         TOKEN[:-1],

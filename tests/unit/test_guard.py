@@ -85,7 +85,10 @@ class Gateway:
             self.app, raise_app_exceptions=False, client=(client, 50000)
         )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        async with (
+            asyncio.timeout(10),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
+        ):
             return await http.request(method, path, headers=headers, **more)
 
     def counted(self) -> dict[tuple[str, str, str], float]:
@@ -248,6 +251,11 @@ async def test_a_body_up_to_the_limit_passes_and_one_byte_more_does_not() -> Non
     answer = await gateway.ask("POST", "/v1/select", content=b"x" * 101)
     assert problem(answer) == (413, "TOO_LARGE")
     assert answer.json()["max_bytes"] == 100
+
+
+async def test_a_body_announced_as_too_large_is_refused_before_it_is_read() -> None:
+    answer = await Gateway(api_body_bytes=100).ask("GET", "/v1/nodes", content=b"x" * 101)
+    assert problem(answer) == (413, "TOO_LARGE")
 
 
 async def test_a_body_in_chunks_is_counted() -> None:
