@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 
+@lru_cache(maxsize=256)  # asked for every request that needs no token
 def is_loopback(host: str) -> bool:
     """Whether a name or address, in brackets or not, can only be this machine.
 
