@@ -80,10 +80,10 @@ class Selecting(Holding, Once, Surveying):
     ) -> list[Selected]:
         taken = _Taken(self, limit, hold_ms, request_id, work)
         await taken.adopt(wanted)
-        if not taken.enough:
+        if not taken.enough():
             async for candidates in self._candidates(wanted, limit):
                 await taken.take(sorted(_shuffled(candidates), key=_rank(wanted)))
-                if taken.enough:
+                if taken.enough():
                     break
         return sorted(taken.found, key=_rank(wanted))
 
@@ -153,8 +153,8 @@ class _Taken:
         self._planned: list[str] = []
         self._overtaken = False
 
-    @property
     def enough(self) -> bool:
+        """Whether nothing more is to be taken."""
         return len(self.found) >= self._limit or self._overtaken
 
     async def adopt(self, wanted: Requirement) -> None:
@@ -169,7 +169,7 @@ class _Taken:
             hold_id = hold_of(self._request_id, subject.node_id)
             held = hold_id in {h.hold_id for h in await self._registry.holds(subject.node_id)}
             lacks = {lack.reason.value for lack in wanted.lacks(subject, timeout)}
-            if held and lacks <= {"capacity_exceeded"} and not self.enough:
+            if held and lacks <= {"capacity_exceeded"} and not self.enough():
                 await self._hold(subject)
             elif held:
                 await self._registry.release_hold(hold_id)
@@ -177,7 +177,7 @@ class _Taken:
     async def take(self, ranked: list[Subject]) -> None:
         """Takes the best that can be had, until there are enough."""
         for subject in ranked:
-            if self.enough:
+            if self.enough():
                 return
             if not self._hold_ms:
                 self.found.append(_plain(subject))
