@@ -8,6 +8,7 @@ from typing import Any
 from registry.base import number, text
 from registry.holding import Hold, Holding
 from registry.keys import partition_of
+from registry.model import Act
 from registry.subject import Subject
 from registry.surveying import Surveying
 
@@ -20,7 +21,7 @@ _EVENTS_SHOWN = 10
 @dataclass(frozen=True, slots=True)
 class NodeDetail:
     """One node: verdicts newest first as (ms, letter), `window` the letters the rules see, events
-    newest first."""
+    newest first; `labelled` is the last change of the operator's labels, if there are any."""
 
     subject: Subject
     sid: str
@@ -32,6 +33,7 @@ class NodeDetail:
     verdicts: tuple[tuple[int, str], ...]
     holds: tuple[Hold, ...]
     events: tuple[dict[str, Any], ...]
+    labelled: Act | None = None
 
 
 class Reading(Holding, Surveying):
@@ -42,10 +44,11 @@ class Reading(Holding, Surveying):
         subject = (await self.subjects([node_id], report=True, detail=True))[0]
         if subject is None or subject.removed:
             return None
-        more, verdicts = await self.store.commands(
+        more, verdicts, labels = await self.store.commands(
             [
                 ("HMGET", self.keys.node(node_id), *_DETAIL),
                 ("LRANGE", self.keys.history(node_id), 0, -1),
+                ("HMGET", self.keys.intent(node_id), "lwho", "lwhy", "lat"),
             ]
         )
         return NodeDetail(
@@ -59,6 +62,9 @@ class Reading(Holding, Surveying):
             verdicts=tuple((int(v[:-1]), text(v[-1:])) for v in verdicts),
             holds=tuple(await self.holds(node_id)),
             events=tuple(await self._events(node_id)),
+            labelled=Act(text(labels[0]), text(labels[1]), number(labels[2]))
+            if labels[2]
+            else None,
         )
 
     async def _events(self, node_id: str) -> list[dict[str, Any]]:

@@ -17,9 +17,10 @@ from registry.reading import Reading
 from registry.selecting import Selecting
 from registry.settings import RegistrySettings
 from registry.store import Store
+from registry.writing import Writing
 
 
-class Registry(Operating, Presence, Judging, Selecting, Overseeing, Reading):
+class Registry(Writing, Operating, Presence, Judging, Selecting, Overseeing, Reading):
     """Everything that can be asked of the store, under one prefix."""
 
     @classmethod
