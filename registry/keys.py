@@ -105,5 +105,11 @@ class Keys:
     def sweepers(self) -> str:
         return f"{self.prefix}:{{sw}}:all"
 
+    def brake(self) -> str:
+        return f"{self.prefix}:{{sw}}:brake"
+
+    def brake_released(self) -> str:
+        return f"{self.prefix}:{{sw}}:brake_released"
+
     def mass_expiry(self) -> str:
         return f"{self.prefix}:{{sw}}:mass_expiry"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
-from registry.base import ms, number, text
+from registry.base import Base, ms, number, text
 from registry.capabilities import CORE
 from registry.keys import PARTITIONS
 from registry.listing import Filter
@@ -52,6 +52,15 @@ class MassExpiry(Struct, frozen=True):
     living: int
 
 
+class Braking(Struct, frozen=True):
+    """A sweeper marks silent nodes slowly, since when and until when at most, ms; `waiting` of
+    them are not called offline yet. None of them is selectable."""
+
+    since: int
+    until: int
+    waiting: int
+
+
 class Overview(Struct, frozen=True):
     """The fleet at `now` (ms). Where `sampled`, the tallies are of `examined` nodes only."""
 
@@ -70,6 +79,7 @@ class Overview(Struct, frozen=True):
     sweepers: int
     watch: Watch
     mass_expiry: MassExpiry | None
+    brake: Braking | None
 
 
 @dataclass(slots=True)
@@ -95,11 +105,11 @@ class Overseeing(Surveying):
 
     async def overview(self, scope: Filter | None = None) -> Overview:
         """The fleet, or with `scope` those of its nodes that the asker may know of."""
-        survey, alive, watch, mass = await asyncio.gather(
-            self.survey(self.settings.overview_most),
-            self._alive(),
-            self._watched(),
-            self._mass_expiry(),
+        survey, alive, watch = await asyncio.gather(
+            self.survey(self.settings.overview_most), self._alive(), self._watched()
+        )
+        mass, brake = await self.store.commands(
+            [("GET", self.keys.mass_expiry()), ("GET", self.keys.brake())]
         )
         timeout = ms(self.settings.heartbeat_timeout_s)
         seen = [s for s in survey.subjects if scope is None or scope.shows(s, timeout)]
@@ -132,7 +142,8 @@ class Overseeing(Surveying):
             gateways=alive[0],
             sweepers=alive[1],
             watch=watch,
-            mass_expiry=mass,
+            mass_expiry=msgspec.json.decode(mass, type=MassExpiry) if mass else None,
+            brake=msgspec.json.decode(brake, type=Braking) if brake else None,
         )
 
     async def _statuses(self) -> dict[str, int]:
@@ -175,16 +186,40 @@ class Overseeing(Surveying):
             unobserved_ms=max((number(reply) for reply in replies[1::2]), default=0),
         )
 
-    async def _mass_expiry(self) -> MassExpiry | None:
-        reply = await self.store.commands([("GET", self.keys.mass_expiry())])
-        return msgspec.json.decode(reply[0], type=MassExpiry) if reply[0] else None
+
+class Alarms(Base):
+    """What sweepers tell of the fleet as a whole, and operators answer."""
 
     async def note_mass_expiry(self, lost: int, living: int, keep_s: float) -> None:
         """Notes, for `keep_s`, that much of the fleet fell silent at once."""
         seen = MassExpiry(self.clock.now_ms(), lost, living)
+        await self._tell(self.keys.mass_expiry(), seen, keep_s)
+
+    async def note_brake(self, since: int, until: int, waiting: int, keep_s: float) -> None:
+        """Notes, for `keep_s`, that silent nodes are marked slowly."""
+        await self._tell(self.keys.brake(), Braking(since, until, waiting), keep_s)
+
+    async def release_brake(self, who: str, why: str) -> None:
+        """Lets go of the brake: whoever is silent is called so at once."""
+        now = await self.synchronise()
+        keep_ms = ms(self.settings.offline_brake_most_s)
+        event = ("type", "operator_release_brake", "who", who, "why", why, "at", now)
         await self.store.commands(
-            [("SET", self.keys.mass_expiry(), msgspec.json.encode(seen), "PX", ms(keep_s))]
-        )
+            [
+                ("SET", self.keys.brake_released(), now, "PX", keep_ms),
+                (
+                    "XADD", self.keys.events(0), "MAXLEN", "~",
+                    self.settings.events_per_partition, "*", *event,
+                ),
+            ]
+        )  # fmt: skip
+
+    async def brake_released(self) -> int:
+        """When an operator let go of the brake last, ms; 0 if not lately."""
+        return number((await self.store.commands([("GET", self.keys.brake_released())]))[0])
+
+    async def _tell(self, key: str, what: Struct, keep_s: float) -> None:
+        await self.store.commands([("SET", key, msgspec.json.encode(what), "PX", ms(keep_s))])
 
 
 def _names(s: Subject) -> tuple[Iterable[str], ...]:
