@@ -8,19 +8,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from gateway import api
 from gateway.access import Access
+from gateway.api.routing import routes
 from gateway.connection import Connection
 from gateway.gate import Gate
 from gateway.guard import Guard
 from gateway.metrics import CONTENT_TYPE, Metrics
-from gateway.problem import ProblemError, on_problem, on_store_away
+from gateway.problem import ProblemError, on_http, on_problem, on_store_away
 from gateway.settings import GatewaySettings
 from gateway.transport import Transport
 from muster.wire.codec import JSON, MSGPACK
@@ -65,10 +66,14 @@ def make_app(settings: GatewaySettings) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            *api.routes(),
+            *routes(settings),
         ],
         middleware=[Middleware(Guard, access=access, settings=settings, metrics=measured)],
-        exception_handlers={ProblemError: on_problem, StoreUnavailable: on_store_away},
+        exception_handlers={
+            ProblemError: on_problem,
+            StoreUnavailable: on_store_away,
+            HTTPException: on_http,
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -38,18 +39,28 @@ class ProblemError(Exception):
 
 
 class BadParameterError(ProblemError):
-    """A parameter is not what it must be; `parameter` names it."""
+    """A parameter is not what it must be; `parameter` names it, `nearest` what may be meant."""
 
-    def __init__(self, parameter: str, expected: str) -> None:
-        super().__init__(
-            400, "INVALID_PARAMETER", f"{parameter}: expected {expected}", parameter=parameter
-        )
+    def __init__(self, parameter: str, expected: str, nearest: str | None = None) -> None:
+        title = f"{parameter}: expected {expected}"
+        more = {"parameter": parameter, "expected": expected}
+        if nearest is not None:
+            title += f"; did you mean {nearest}?"
+            more["did_you_mean"] = nearest
+        super().__init__(400, "INVALID_PARAMETER", title, None, **more)
 
 
 async def on_problem(_: Request, error: Exception) -> Response:
     """Answers a request that failed as foreseen."""
     assert isinstance(error, ProblemError)
     return error.response()
+
+
+async def on_http(_: Request, error: Exception) -> Response:
+    """Answers for paths nobody knows, and methods a path does not know."""
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "HTTP_ERROR")
+    return ProblemError(error.status_code, code, error.detail, error.headers).response()
 
 
 async def on_store_away(_: Request, __: Exception) -> Response:

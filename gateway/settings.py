@@ -50,6 +50,14 @@ class GatewaySettings(RegistrySettings):
     api_timeout_s: float = setting(
         10.0, "How long a request to /v1 may take before it is answered 503."
     )
+    select_max_cpu_percent: float | None = setting(
+        None, "The busiest CPU a machine may report to be selected, unless a request says so."
+    )
+    select_max_gpu_percent: float | None = setting(None, "The same for its GPUs.")
+    select_max_mem_percent: float | None = setting(None, "The same for its memory.")
+    select_max_gpu_queue_length: float | None = setting(
+        None, "The same for the number of jobs that wait for its GPUs."
+    )
     tls_cert_file: str | None = setting(
         None,
         "The certificate chain (PEM) for https and wss; it is read again when it changes.",
@@ -143,4 +151,13 @@ class GatewaySettings(RegistrySettings):
         return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
 
     def may_be_zero(self) -> tuple[str, ...]:
-        return (*super().may_be_zero(), "port", "batch_window_s", "drain_window_s")
+        return (
+            *super().may_be_zero(),
+            "port",
+            "batch_window_s",
+            "drain_window_s",
+            "select_max_cpu_percent",
+            "select_max_gpu_percent",
+            "select_max_mem_percent",
+            "select_max_gpu_queue_length",
+        )
