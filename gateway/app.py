@@ -52,6 +52,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
         gate = Gate(settings, registry, measured)
         app.state.gate = gate
         app.state.registry = registry
+        app.state.tail = gate.tail
         await gate.start()
         access.announce()
         try:

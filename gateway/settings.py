@@ -58,6 +58,19 @@ class GatewaySettings(RegistrySettings):
     select_max_gpu_queue_length: float | None = setting(
         None, "The same for the number of jobs that wait for its GPUs."
     )
+    watch_poll_s: float = setting(
+        0.1, "How often the store is asked for new events while anybody watches."
+    )
+    watch_keepalive_s: float = setting(
+        15.0, "How long a stream of events may be silent before a comment is sent."
+    )
+    watch_patience_s: float = setting(
+        30.0, "How long a reader of events may take nothing before its connection is cut."
+    )
+    watch_buffer_bytes: int = setting(
+        33_554_432,
+        "Recent events kept in memory for all readers; one that falls further behind is cut off.",
+    )
     tls_cert_file: str | None = setting(
         None,
         "The certificate chain (PEM) for https and wss; it is read again when it changes.",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.api.frames import EventShown
+from gateway.api.frames import shown as event_shown
 from gateway.explaining import LackShown, shown
 from registry.base import ms
+from registry.cursor import event_id
+from registry.events import Event
+from registry.keys import partition_of
 from registry.model import Selected
 from registry.reading import NodeDetail
 from registry.settings import RegistrySettings
@@ -64,6 +68,13 @@ class NodeList(Struct, frozen=True):
 
     nodes: list[NodeRow]
     cursor: Annotated[str | None, Meta(description="Where to go on; null after the last page.")]
+    events_cursor: Annotated[
+        str | UnsetType,
+        Meta(
+            description="With `snapshot=1`: that of the first page is where to watch from; nothing "
+            "that changes after it is missed."
+        ),
+    ] = UNSET
 
 
 class VerdictShown(Struct, frozen=True):
@@ -93,7 +104,7 @@ class NodeStory(NodeRow, frozen=True, kw_only=True):
     registration: dict[str, Any]
     report: Annotated[dict[str, Any] | None, Meta(description="Its last heartbeat's.")]
     verdicts: list[VerdictShown]
-    events: list[dict[str, Any]]
+    events: list[EventShown]
     warnings: list[Any]
     now: int
     address: Annotated[
@@ -187,7 +198,7 @@ def story(detail: NodeDetail, settings: RegistrySettings, *, for_admin: bool) ->
         registration=dict(s.registration),
         report=dict(s.report) or None,
         verdicts=[VerdictShown(at, verdict) for at, verdict in detail.verdicts],
-        events=[_event(event) for event in detail.events],
+        events=[_event(s.node_id, event, for_admin) for event in detail.events],
         warnings=s.registration.get("warnings") or [],
         now=s.now,
         address=detail.address if for_admin else UNSET,
@@ -253,13 +264,6 @@ def _operator(intent: Intent | None) -> OperatorShown | None:
     return OperatorShown(intent.who, intent.why, intent.at, intent.timeout_ms)
 
 
-def _event(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event with its packed parts opened."""
-    opened = dict(event)
-    for name in ("evidence", "detail"):
-        if opened.get(name):
-            try:
-                opened[name] = json.loads(opened[name])
-            except ValueError:
-                continue
-    return opened
+def _event(node_id: str, stored: Mapping[str, str], for_admin: bool) -> EventShown:
+    event = Event(partition_of(node_id), event_id(stored["event_id"]), stored)
+    return event_shown(event, for_admin=for_admin)

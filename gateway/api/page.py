@@ -110,6 +110,9 @@ def _answer(endpoint: Endpoint) -> str:
     if endpoint.answer is None:
         return "<p>Answered by <code>204</code>, without a body.</p>"
     named = _inline(shapes.link(endpoint.answer))
+    if endpoint.streams:
+        told = _code(str(recorded.answer(endpoint.name)))
+        return f"<p>Answered by <code>200</code> and a stream, of {named}:</p>{told}"
     return (
         f"<p>Answered by <code>200</code> and {named}:</p>{_json(recorded.answer(endpoint.name))}"
     )

@@ -14,12 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.access import require
 from gateway.api import arguments
-from gateway.api.endpoint import Call, Endpoint
+from gateway.api.endpoint import LAST_EVENT_ID, Call, Endpoint
 from gateway.api.openapi import document
 from gateway.api.page import page
 from gateway.api.shortfalls import Shortfalls
+from gateway.api.streaming import HEADERS
 from gateway.api.table import TABLE
-from gateway.guard import without_time_limit
+from gateway.guard import still_admitted, without_time_limit
 from gateway.problem import ProblemError
 from gateway.settings import GatewaySettings
 from muster.wire.errors import pick_locale
@@ -30,7 +31,7 @@ logger = logging.getLogger("muster.gateway")
 
 
 def routes(settings: GatewaySettings) -> list[Route]:
-    """The API's routes; the application's state must hold `registry` once it serves."""
+    """The API's routes; the application's state must hold `registry` and `tail` once it serves."""
     shortfalls = Shortfalls()
     paths: dict[str, list[Endpoint]] = {}
     for endpoint in TABLE:
@@ -98,9 +99,14 @@ class _Path(_Methods):
     async def answer(self, method: str, request: Request) -> Response:
         endpoint = self._endpoints[method]
         try:
-            found = await endpoint.handler(await self._call(endpoint, request))
+            call = await self._call(endpoint, request)
+            if endpoint.streams and request.method == "HEAD":
+                return Response(headers=dict(HEADERS))
+            found = await endpoint.handler(call)
             if found is None:
                 return Response(status_code=204)
+            if isinstance(found, Response):
+                return found
             return Response(msgspec.json.encode(found), media_type="application/json")
         except (ProblemError, StoreUnavailable):
             raise
@@ -127,6 +133,9 @@ class _Path(_Methods):
             path=request.path_params,
             query=query,
             body=body,
+            tail=request.app.state.tail,
+            last_event_id=request.headers.get(LAST_EVENT_ID),
+            still_admitted=lambda: still_admitted(request),
         )
 
 
