@@ -127,6 +127,11 @@ class GatewaySettings(RegistrySettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("port", self.port <= 65535, "a port, 0 to 65535")
+        self.require(
+            "watch_buffer_bytes",
+            self.watch_buffer_bytes >= 1_048_576,
+            "at least 1048576, as what is read at once must not push itself out",
+        )
         try:
             entries(self.api_tokens, "entry")
         except EntryError as error:

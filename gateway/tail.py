@@ -96,11 +96,12 @@ class Tail:
         Raises StoreUnavailable."""
         self._watchers += 1
         self._metrics.watchers.set(self._watchers)
-        self._wanted.set()
-        watch = Watch(self, self._metrics, self._left)
+        watch = Watch(self, self._metrics, self._left, after)
         try:
-            await self._fresh()
-            await watch.begin(after)
+            if not self.ended:
+                self._wanted.set()
+                await self._fresh()
+                await watch.begin()
         except BaseException:
             watch.leave()
             raise
@@ -199,9 +200,13 @@ class Tail:
 
 
 class Watch:
-    """One watcher's way through what happens. `cursor` is the place behind what it was given."""
+    """One watcher's way through what happens. `cursor` is the place behind what it was given, None
+    only where it came to be sent away at once."""
 
-    def __init__(self, tail: Tail, metrics: Metrics, left: Callable[[], None]) -> None:
+    def __init__(
+        self, tail: Tail, metrics: Metrics, left: Callable[[], None], after: Cursor | None
+    ) -> None:
+        self.cursor = after
         self._tail = tail
         self._metrics = metrics
         self._left: Callable[[], None] | None = left
@@ -209,21 +214,20 @@ class Watch:
         self._behind = False  # the ring does not have what follows: read the store
         self._apart = False  # the places are not those of the ring's entries
         self._lost: Loss | None = None
-        self.cursor: Cursor
 
-    async def begin(self, after: Cursor | None) -> None:
+    async def begin(self) -> None:
         """Finds where to go on. Raises StoreUnavailable."""
-        ring = self._tail.ring
+        ring, after = self._tail.ring, self.cursor
         self._next = ring.end
-        self.cursor = ring.cursor
         if after is None:
+            self.cursor = ring.cursor
             return
         if after.epoch != ring.start.epoch:
             self._lost = Loss.STORE_REPLACED
             return
         if not ring.knows(after):
             await self._tail.reach_back(after)
-        self.cursor, self._apart = after, True
+        self._apart = True
         if ring.knows(after):
             self._next = ring.since
         else:
@@ -259,14 +263,19 @@ class Watch:
             if self._lost is not None:
                 yield [self._told_of_loss()]
             elif self._behind:
-                yield await self._from_store()
+                yield await self._from_store(self._place)
             elif self._next != tail.ring.end:
-                yield self._from_ring()
+                yield self._from_ring(self._place)
             else:
                 try:
                     await asyncio.wait_for(news.wait(), quiet_s)
                 except TimeoutError:
                     yield []
+
+    @property
+    def _place(self) -> Cursor:
+        assert self.cursor is not None  # it has begun
+        return self.cursor
 
     def _told_of_loss(self) -> Entry:
         """From here the watcher goes on with everybody else."""
@@ -277,44 +286,43 @@ class Watch:
         self._lost = None
         return entry
 
-    async def _from_store(self) -> list[Entry]:
+    async def _from_store(self, place: Cursor) -> list[Entry]:
         """A page of what happened before the ring begins."""
         after_page = self._tail.ring.end
         try:
-            page = await self._tail.page(self.cursor.places)
+            page = await self._tail.page(place.places)
         except StoreError:
             await asyncio.sleep(BACK_OFF_S)
             return []
         self._lost = page.loss
         found = []
         for event in page.events:
-            self.cursor = self.cursor.behind(event.partition, event.id)
-            found.append(Entry(self.cursor, event))
+            place = place.behind(event.partition, event.id)
+            found.append(Entry(place, event))
+        self.cursor = place
         if page.loss is None and not page.more:
             # The ring's entries up to there were all in the store when the page was read.
             self._behind, self._next = False, after_page
         return found
 
-    def _from_ring(self) -> list[Entry]:
+    def _from_ring(self, place: Cursor) -> list[Entry]:
         ring = self._tail.ring
         if self._next < ring.first:
             raise FellBehindError
         entries = ring.between(self._next, BATCH)
         self._next += len(entries)
-        if entries and not self._apart:
-            self.cursor = entries[-1].cursor
-            return list(entries)
         found = []
         for entry in entries:
-            if self._apart and entry.event is not None:
-                place = self.cursor.places[entry.event.partition]
-                if entry.event.id <= place:
+            event = entry.event
+            if self._apart and event is not None:
+                if event.id <= place.places[event.partition]:
                     continue
-                cursor = self.cursor.behind(entry.event.partition, entry.event.id)
-                self._apart = cursor != entry.cursor
-                found.append(Entry(cursor, entry.event) if self._apart else entry)
+                place = place.behind(event.partition, event.id)
+                self._apart = place != entry.cursor
+                found.append(Entry(place, event) if self._apart else entry)
             else:
                 self._apart = False
+                place = entry.cursor
                 found.append(entry)
-            self.cursor = found[-1].cursor
+        self.cursor = place
         return found

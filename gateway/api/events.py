@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from gateway.api import asking
 from gateway.api.endpoint import LAST_EVENT_ID, Call
-from gateway.api.frames import EndReason, EndShown, ending, frame, opening, still_there
+from gateway.api.frames import EndReason, ending, frame, opening, still_there
 from gateway.api.questions import EventsQuery
 from gateway.api.streaming import EventStream
 from gateway.clock import monotonic
@@ -61,7 +61,7 @@ async def _frames(call: Call, watch: Watch, interest: Interest) -> AsyncGenerato
     except FellBehindError:
         why = "slow_reader"
     watch.note_end(why)
-    yield ending(EndShown(reason=why, cursor=str(watch.cursor)), _retry_ms())
+    yield ending(why, watch.cursor, _retry_ms())
 
 
 def _cursor(call: Call) -> Cursor | None:

@@ -62,11 +62,12 @@ class GapShown(Struct, frozen=True, kw_only=True):
 
 
 class EndShown(Struct, frozen=True, kw_only=True):
-    """The last of a stream that the gateway ends. Ask again, at any gateway, with `cursor`."""
+    """The last of a stream that the gateway ends. Ask again, at any gateway, with `cursor`; without
+    one, as you asked."""
 
     type: Literal["end"] = field(default_factory=lambda: "end")
     reason: EndReason
-    cursor: str
+    cursor: str | UnsetType = UNSET
 
 
 def shown(event: Event, *, for_admin: bool) -> EventShown:
@@ -113,24 +114,28 @@ def frame(entry: Entry, *, for_admin: bool) -> bytes:
     return made
 
 
-def opening(cursor: Cursor, retry_ms: int) -> bytes:
+def opening(cursor: Cursor | None, retry_ms: int) -> bytes:
     """The first frame: where the stream begins, and how soon to come back once it broke."""
-    return f"retry: {retry_ms}\nid: {cursor}\n\n".encode()
+    return f"retry: {retry_ms}\n{_id(cursor)}\n".encode()
 
 
-def still_there(cursor: Cursor) -> bytes:
+def still_there(cursor: Cursor | None) -> bytes:
     """A comment that keeps the connection, with the place up to which there was nothing to send."""
-    return f": still here\nid: {cursor}\n\n".encode()
+    return f": still here\n{_id(cursor)}\n".encode()
 
 
-def ending(end: EndShown, retry_ms: int) -> bytes:
+def ending(reason: EndReason, cursor: Cursor | None, retry_ms: int) -> bytes:
     """The last frame."""
+    end = EndShown(reason=reason, cursor=str(cursor) if cursor else UNSET)
     return f"retry: {retry_ms}\n".encode() + _frame("end", end)
 
 
 def _frame(name: str, data: Struct, cursor: Cursor | None = None) -> bytes:
-    place = f"id: {cursor}\n" if cursor else ""
-    return f"{place}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+    return f"{_id(cursor)}event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+
+
+def _id(cursor: Cursor | None) -> str:
+    return f"id: {cursor}\n" if cursor else ""
 
 
 def _or_unset(value: Any) -> Any:

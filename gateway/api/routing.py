@@ -18,7 +18,7 @@ from gateway.api.endpoint import LAST_EVENT_ID, Call, Endpoint
 from gateway.api.openapi import document
 from gateway.api.page import page
 from gateway.api.shortfalls import Shortfalls
-from gateway.api.streaming import HEADERS
+from gateway.api.streaming import EventStream
 from gateway.api.table import TABLE
 from gateway.guard import still_admitted, without_time_limit
 from gateway.problem import ProblemError
@@ -101,7 +101,7 @@ class _Path(_Methods):
         try:
             call = await self._call(endpoint, request)
             if endpoint.streams and request.method == "HEAD":
-                return Response(headers=dict(HEADERS))
+                return EventStream.head()
             found = await endpoint.handler(call)
             if found is None:
                 return Response(status_code=204)

@@ -42,6 +42,13 @@ class EventStream(Response):
         self._gone = gone
         self._stuck = stuck
 
+    @classmethod
+    def head(cls) -> Response:
+        """The same without a body."""
+        made = Response(headers=dict(HEADERS))
+        del made.headers["content-length"]
+        return made
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send_all(send))
         leaving = asyncio.create_task(_until_left(receive))
