@@ -68,6 +68,7 @@ class NodeList(Struct, frozen=True):
 
     nodes: list[NodeRow]
     cursor: Annotated[str | None, Meta(description="Where to go on; null after the last page.")]
+    now: Annotated[int, Meta(description="When it was read.")]
     events_cursor: Annotated[
         str | UnsetType,
         Meta(

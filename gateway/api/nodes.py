@@ -33,7 +33,8 @@ async def list_nodes(call: Call) -> answers.NodeList:
         raise BadParameterError(
             "cursor", "the cursor of an earlier page of this list, with the same sort"
         ) from error
-    return answers.NodeList([answers.row(s, call.settings) for s in found], cursor, watch_from)
+    rows = [answers.row(s, call.settings) for s in found]
+    return answers.NodeList(rows, cursor, call.registry.clock.now_ms(), watch_from)
 
 
 async def show_node(call: Call) -> answers.NodeStory:

@@ -82,7 +82,8 @@ def _facts_of(node: NodeStory) -> Iterator[tuple[str, str | Text]]:
     yield (
         "load",
         (
-            f"{node.load} of {node.capacity} places: {looks.count(node.running_jobs, 'job')}, {looks.count(node.holds, 'hold')}"
+            f"{node.load} of {node.capacity} places: {looks.count(node.running_jobs, 'job')}, "
+            f"{looks.count(node.holds, 'hold')}"
         ),
     )
     for hold in node.open_holds:
