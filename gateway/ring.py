@@ -46,6 +46,7 @@ class Ring:
         self._bytes_most = bytes_most
         self._entries: list[Entry] = []
         self._known: set[tuple[int, EventId]] = set()
+        self._dropped = False
 
     @property
     def end(self) -> int:
@@ -73,19 +74,20 @@ class Ring:
             self._drop()
 
     def prepend(self, entries: Sequence[Entry], start: Cursor) -> None:
-        """Adds what happened between `start` and the ring's own start; what came before a loss
-        goes."""
-        del self._entries[: self.since - self.first]
+        """Adds what happened between `start` and the ring's own start, for which there is room."""
         self._entries[:0] = entries
-        self.first = self.since = self.since - len(entries)
+        self.first = self.since = self.first - len(entries)
         self.start = start
-        self.size = sum(entry.size for entry in self._entries)
+        self.size += sum(entry.size for entry in entries)
         self._known.update((e.event.partition, e.event.id) for e in entries if e.event)
 
     @property
     def room(self) -> int:
-        """Bytes that may be prepended: at most half of all."""
-        return min(self._bytes_most // 2, self._bytes_most - self.size)
+        """Bytes that may be prepended: at most half of all. Where anything stood in front before,
+        there is no room: watchers may still have its numbers."""
+        if self._dropped or self.since != self.first:
+            return 0
+        return max(0, min(self._bytes_most // 2, self._bytes_most - self.size))
 
     def knows(self, cursor: Cursor) -> bool:
         """Whether everything that follows a cursor is here, or is still to come."""
@@ -98,6 +100,7 @@ class Ring:
 
     def _drop(self) -> None:
         oldest = self._entries.pop(0)
+        self._dropped = True
         self.size -= oldest.size
         self.first += 1
         if oldest.event is not None:

@@ -129,15 +129,17 @@ class Tail:
             found: list[Entry] = []
             size = 0
             while lacking := [p for p in EVERYWHERE if cursor.places[p] < start.places[p]]:
+                if size >= ring.room:
+                    return
                 page = await self.page(cursor.places, lacking)
-                if page.loss is not None or size > ring.room:
+                if page.loss is not None:
                     return
                 for event in page.events:
                     if event.id <= start.places[event.partition]:
                         cursor = cursor.behind(event.partition, event.id)
                         found.append(Entry(cursor, event))
                         size += found[-1].size
-            if ring.start is start:
+            if ring.start is start and size < ring.room:
                 ring.prepend(found, low)
 
     async def _read(self, *, check: bool) -> bool:
@@ -253,8 +255,8 @@ class Watch:
             log(logger, logging.INFO, "watcher_ended", reason=reason)
 
     async def batches(self, quiet_s: float) -> AsyncGenerator[list[Entry], None]:
-        """What happens, some at once; an empty list where there is nothing new, after `quiet_s`
-        seconds at the latest. Ends when the gateway stops. Raises FellBehindError."""
+        """What happens, some at once; an empty list after `quiet_s` seconds without anything. Ends
+        when the gateway stops. Raises FellBehindError."""
         tail = self._tail
         while True:
             news = tail.news
@@ -263,9 +265,18 @@ class Watch:
             if self._lost is not None:
                 yield [self._told_of_loss()]
             elif self._behind:
-                yield await self._from_store(self._place)
+                try:
+                    found = await self._from_store(self._place)
+                except StoreError:
+                    await asyncio.sleep(BACK_OFF_S)
+                    yield []
+                else:
+                    if found:
+                        yield found
             elif self._next != tail.ring.end:
-                yield self._from_ring(self._place)
+                found = self._from_ring(self._place)
+                if found:
+                    yield found
             else:
                 try:
                     await asyncio.wait_for(news.wait(), quiet_s)
@@ -287,13 +298,9 @@ class Watch:
         return entry
 
     async def _from_store(self, place: Cursor) -> list[Entry]:
-        """A page of what happened before the ring begins."""
+        """A page of what happened before the ring begins. Raises StoreError."""
         after_page = self._tail.ring.end
-        try:
-            page = await self._tail.page(place.places)
-        except StoreError:
-            await asyncio.sleep(BACK_OFF_S)
-            return []
+        page = await self._tail.page(place.places)
         self._lost = page.loss
         found = []
         for event in page.events:
