@@ -1,0 +1,138 @@
+"""What an agent says to its owner: codes and values in, sentences of one language out.
+
+Every function takes the language last. Codes nobody here knows (a newer server's, a driver's) are
+never hidden: they are shown as they are, with the server's own sentence where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from muster.agent import sentences
+from muster.agent.trouble import Note, Trouble
+from muster.wire.closing import retry_policy
+from muster.wire.errors import ErrorCode, Locale, error_text, status_text
+
+if TYPE_CHECKING:
+    from muster.agent.hardware import NoGpuCause
+    from muster.agent.status import ModelProblem
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What happened, and what to do next: steps, one a line; empty when nothing is to be done."""
+
+    what: str
+    do: str = ""
+
+
+def no_gpu(cause: NoGpuCause, detail: str, locale: Locale) -> Advice:
+    """Why this machine has no usable GPU; `detail` is what the driver or the system said."""
+    what, do = sentences.NO_GPU[cause.value][locale]
+    return Advice(f"{what} ({detail})" if detail else what, do)
+
+
+def error(
+    code: str, details: Mapping[str, Any] | None, locale: Locale, *, said: str = ""
+) -> Advice:
+    """A `node_error` of the server."""
+    try:
+        known = ErrorCode(code)
+    except ValueError:
+        return Advice(f"{code}: {said}" if said else code, sentences.UNKNOWN[locale])
+    details = details or {}
+    what = error_text(known, locale, **{key: details[key] for key in _SHOWN if key in details})
+    if known is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
+        return Advice(what, sentences.BY_ITSELF[locale])
+    return Advice(what, sentences.ERRORS[known][locale])
+
+
+_SHOWN = ("path", "expected", "got", "supported", "trace_id", "retry_after_ms")
+
+
+def close(code: int, locale: Locale) -> Advice:
+    """The server ended the connection with this code."""
+    known = sentences.CLOSES.get(code)
+    if known is None:
+        known = sentences.OTHER_CLOSES[retry_policy(code) != "never"]
+    what, do = known[locale]
+    return Advice(what.replace("{code}", str(code)), do)
+
+
+def status(status: str, reason: str, locale: Locale, *, said: str = "") -> Advice:
+    """The node's status and why."""
+    steps = sentences.STATUSES.get(f"{status}:{reason}") or sentences.STATUSES.get(reason)
+    if steps is None:
+        return Advice(said or status_text(status, reason, locale), sentences.UNKNOWN[locale])
+    return Advice(status_text(status, reason, locale).removeprefix(f"{status}: "), steps[locale])
+
+
+def trouble(trouble: Trouble, locale: Locale, *, server: str = "", detail: str = "") -> Advice:
+    """Why there is no connection; `detail` is what the system said."""
+    what, do = sentences.TROUBLES[trouble][locale]
+    return Advice(_fill(what, {"server": server, "detail": detail}), do)
+
+
+def gpu_reason(reason: str, locale: Locale) -> str:
+    """What is wrong with one card."""
+    family = reason.partition("_")[0] if reason not in sentences.GPU_REASONS else reason
+    known = sentences.GPU_REASONS.get(family)
+    return _fill(known[locale], {"code": reason}) if known else reason
+
+
+def note(note: Note, locale: Locale, **values: Any) -> str:
+    """Something an owner should know."""
+    return _fill(sentences.NOTES[note][locale], values)
+
+
+def model_problem(problem: ModelProblem, locale: Locale) -> str:
+    """An entry of the models' files that was left out."""
+    return _fill(
+        sentences.MODEL_PROBLEM[locale],
+        {
+            "file": problem.file,
+            "field": problem.field,
+            "expected": problem.expected,
+            "got": problem.got,
+        },
+    )
+
+
+def pick(wanted: str | None, environ: Mapping[str, str] = os.environ) -> Locale:
+    """The language to speak: the one asked for, else this machine's, else Chinese.
+
+    A machine set to a third language is spoken to in English; one that has none set (a service,
+    a container) in Chinese, as a gateway does by default.
+    """
+    tag = wanted or next((environ[name] for name in _VARIABLES if environ.get(name)), "")
+    if not tag and sys.platform == "win32":
+        tag = _windows_language()
+    primary = tag.lower().replace("-", "_").partition("_")[0].partition(".")[0]
+    return "zh" if primary in ("", "c", "posix", "zh") else "en"
+
+
+_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+
+
+def _windows_language() -> str:
+    """The tag of the display language, e.g. `zh_CN`; empty if Windows does not tell."""
+    import ctypes
+    import locale
+
+    windows: Any = ctypes.__dict__["windll"]
+    number: int = windows.kernel32.GetUserDefaultUILanguage()
+    return locale.windows_locale.get(number, "")
+
+
+def _fill(sentence: str, values: Mapping[str, Any]) -> str:
+    """Puts values into their places, in one pass: braces inside a value are only text."""
+    parts = sentence.split("{")
+    filled = [parts[0]]
+    for part in parts[1:]:
+        name, _, rest = part.partition("}")
+        filled.append(str(values.get(name, "")) + rest)
+    return "".join(filled)
