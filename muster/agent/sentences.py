@@ -113,7 +113,7 @@ NO_GPU: Mapping[str, BothPairs] = {
         "en": (
             "the card has fallen off the bus; the driver can't reach it any more",
             (
-                "shut the machine down, cut the power for a minute, start it (restarting is often not "
+                "shut the machine down, cut the power for a minute, start it (a restart often is not "
                 "enough)\n"
                 "if it happens again: check power supply, temperature and slot; "
                 "on Linux sudo dmesg | grep -i xid tells why"
@@ -173,10 +173,10 @@ GPU_REASONS: Mapping[str, Both] = {
 ERRORS: Mapping[ErrorCode, Both] = {
     ErrorCode.NO_GPU_AVAILABLE: {
         "zh": "运行 muster agent probe 查看原因, 检查驱动和显卡\n"
-        "节点程序不会自动重试注册; 它会继续检测显卡, 有变化时告诉你",
+        "节点程序会继续检测显卡: 没有变化时不会重试, 有变化时会告诉你并重新注册",
         "en": "run muster agent probe to see why; check the driver and the card\n"
-        "the agent does not register again by itself; it keeps looking at the cards and tells you "
-        "what changed",
+        "the agent keeps looking at the cards: it does not try again while they are the same; "
+        "when they change it tells you how, and registers again",
     },
     ErrorCode.INVALID_MESSAGE: {
         "zh": "如果指出的是模型或标签, 请改正 model.json、models.toml 或设置\n"
@@ -567,17 +567,17 @@ NOTES: Mapping[Note, Both] = {
         "en": "the saved node_id {node_id} was cleared; the machine registers as a new node",
     },
     Note.IDENTITY_UNREADABLE: {
-        "zh": "无法读取保存的身份 {path}: {detail}. 将以新节点注册",
-        "en": "the saved identity {path} can't be read: {detail}. Registering as a new node",
+        "zh": "无法读取保存的身份: {detail}. 将以新节点注册",
+        "en": "the saved identity can't be read: {detail}. The machine registers as a new node",
     },
     Note.STATE_NOT_WRITABLE: {
-        "zh": "无法写入状态目录 {path}: {detail}. 重启后 node_id 会丢失; 用 --state-dir 另选目录",
-        "en": "the state directory {path} can't be written: {detail}. The node_id will be lost "
+        "zh": "无法写入状态目录: {detail}. 重启后 node_id 会丢失; 用 --state-dir 另选目录",
+        "en": "the state directory can't be written: {detail}. The node_id will be lost "
         "at the next start; choose another with --state-dir",
     },
     Note.HARDWARE_CHANGED: {
-        "zh": "硬件有变化: {detail}",
-        "en": "the hardware changed: {detail}",
+        "zh": "显卡有变化: 新增 {added}; 消失 {removed}",
+        "en": "the cards changed: new {added}; gone {removed}",
     },
     Note.CLEAR_TEXT: {
         "zh": "与 {server} 的连接没有加密; 生产环境请使用 wss://",
@@ -590,12 +590,121 @@ NOTES: Mapping[Note, Both] = {
 }
 
 MODEL_PROBLEM: Both = {
-    "zh": "{file}: {field}: 应为 {expected}, 实际为 {got}; 该条目已跳过",
-    "en": "{file}: {field}: expected {expected}, got {got}; the entry was left out",
+    "zh": "{place}: 应为 {expected}, 实际为 {got}",
+    "en": "{place}: expected {expected}, got {got}",
+}
+
+LEFT_OUT: Mapping[bool, Both] = {
+    True: {"zh": "; 该条目已跳过", "en": "; the entry is left out"},
+    False: {"zh": "; 该条目仍会上报", "en": "; the entry is reported all the same"},
+}
+
+SETTING: BothPairs = {
+    "zh": (
+        "设置 {name}: 应为 {expected}, 实际为 {got}",
+        "改正后重新运行; muster agent run --help 列出所有设置",
+    ),
+    "en": (
+        "setting {name}: expected {expected}, got {got}",
+        "mend it and start again; muster agent run --help lists every setting",
+    ),
+}
+
+STATE_IN_USE: BothPairs = {
+    "zh": (
+        "另一个节点程序正在使用状态目录 {directory}",
+        (
+            "一台机器只需运行一个节点程序; 先停止另一个, 或用 --state-dir 另选目录\n"
+            "用 muster agent status 查看正在运行的节点程序"
+        ),
+    ),
+    "en": (
+        "another agent uses the state directory {directory}",
+        (
+            "one agent a machine is enough: stop the other, or choose another with --state-dir\n"
+            "muster agent status shows the one that runs"
+        ),
+    ),
 }
 
 UNKNOWN: Both = {
     "zh": "升级节点程序: pip install -U 'muster[agent]'; 若无帮助, 联系管理员",
     "en": "upgrade the agent: pip install -U 'muster[agent]'; if that does not help, "
     "ask the operator",
+}
+
+# What happened, by the action of an event, where the event's own code does not say it better.
+
+EVENTS: Mapping[str, Both] = {
+    "probed": {"zh": "硬件: {gpus}", "en": "hardware: {gpus}"},
+    "connecting": {"zh": "正在连接 {server}", "en": "connecting to {server}"},
+    "connected": {"zh": "已连接 {server}", "en": "connected to {server}"},
+    "registered": {"zh": "已注册为 {node_id}", "en": "registered as {node_id}"},
+    "resumed": {"zh": "已恢复 {node_id} 的会话", "en": "resumed as {node_id}"},
+    "retrying": {"zh": "{in_s} 秒后重试", "en": "trying again in {in_s} s"},
+    "gpu_healthy": {"zh": "GPU {index} {name}: 已恢复正常", "en": "GPU {index} {name}: healthy"},
+    "gpu_unhealthy": {
+        "zh": "GPU {index} {name}: {trouble}",
+        "en": "GPU {index} {name}: {trouble}",
+    },
+    "hardware_changed": NOTES[Note.HARDWARE_CHANGED],
+    "models_changed": {
+        "zh": "模型有变化: {models} 个模型, {problems} 个问题",
+        "en": "the models changed: {models} models, {problems} problems",
+    },
+    "draining": {
+        "zh": "正在离开: 等待任务完成, 最多 {timeout_s} 秒",
+        "en": "leaving: waiting for running jobs, {timeout_s} s at most",
+    },
+    "left": {"zh": "已离开", "en": "left"},
+}
+
+NONE: Both = {"zh": "无", "en": "none"}
+
+# Labels of panel and page. `registration_…` and the statuses are values of those names.
+
+WORDS: Mapping[str, Both] = {
+    "title": {"zh": "Muster 节点", "en": "Muster agent"},
+    "simulated": {"zh": "模拟", "en": "SIMULATED"},
+    "registration_idle": {"zh": "未开始", "en": "idle"},
+    "registration_registering": {"zh": "注册中", "en": "registering"},
+    "registration_success": {"zh": "成功", "en": "success"},
+    "registration_failed": {"zh": "失败", "en": "failed"},
+    "registering": {"zh": "等待就绪", "en": "registering"},
+    "ready": {"zh": "就绪", "en": "ready"},
+    "degraded": {"zh": "降级", "en": "degraded"},
+    "draining": {"zh": "排空中", "en": "draining"},
+    "offline": {"zh": "离线", "en": "offline"},
+    "registration": {"zh": "注册", "en": "registration"},
+    "node_id": {"zh": "节点 ID", "en": "node id"},
+    "server": {"zh": "服务器", "en": "server"},
+    "connected": {"zh": "已连接", "en": "connected"},
+    "not_connected": {"zh": "未连接", "en": "not connected"},
+    "round_trip": {"zh": "往返 {ms} 毫秒", "en": "round trip {ms} ms"},
+    "retry": {"zh": "{in} 后重试", "en": "trying again in {in}"},
+    "heartbeat": {"zh": "心跳", "en": "heartbeat"},
+    "ago": {"zh": "{age} 前", "en": "{age} ago"},
+    "next": {"zh": "下一次 {in} 后", "en": "next in {in}"},
+    "jobs": {"zh": "任务", "en": "jobs"},
+    "running": {"zh": "{count} 个正在运行", "en": "{count} running"},
+    "models": {"zh": "模型", "en": "models"},
+    "gpu": {"zh": "GPU", "en": "GPU"},
+    "memory": {"zh": "显存", "en": "memory"},
+    "load": {"zh": "负载", "en": "load"},
+    "temperature": {"zh": "温度", "en": "temp"},
+    "health": {"zh": "健康", "en": "health"},
+    "healthy": {"zh": "正常", "en": "healthy"},
+    "unhealthy": {"zh": "异常", "en": "unhealthy"},
+    "no_gpus": {"zh": "没有 GPU", "en": "no GPU"},
+    "recent": {"zh": "最近", "en": "recent"},
+    "since": {"zh": "已持续 {age}", "en": "for {age}"},
+    "days": {"zh": "{n} 天", "en": "{n} d"},
+    "hours": {"zh": "{n} 小时", "en": "{n} h"},
+    "minutes": {"zh": "{n} 分钟", "en": "{n} min"},
+    "seconds": {"zh": "{n} 秒", "en": "{n} s"},
+    "leave": {
+        "zh": "Ctrl-C: 完成任务后离开, 再按一次立即离开",
+        "en": "Ctrl-C: finish jobs, then leave; twice: now",
+    },
+    "more": {"zh": "… 还有 {count} 个", "en": "… {count} more"},
 }

@@ -19,7 +19,7 @@ from muster.wire.errors import ErrorCode, Locale, error_text, status_text
 
 if TYPE_CHECKING:
     from muster.agent.hardware import NoGpuCause
-    from muster.agent.status import ModelProblem
+    from muster.agent.models import ModelProblem
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ def error(
     except ValueError:
         return Advice(f"{code}: {said}" if said else code, sentences.UNKNOWN[locale])
     details = details or {}
-    what = error_text(known, locale, **{key: details[key] for key in _SHOWN if key in details})
+    what = error_text(known, locale, **{key: details[key] for key in _DETAILS if key in details})
     if known is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
         return Advice(what, sentences.BY_ITSELF[locale])
     return Advice(what, sentences.ERRORS[known][locale])
 
 
-_SHOWN = ("path", "expected", "got", "supported", "trace_id", "retry_after_ms")
+_DETAILS = ("path", "expected", "got", "supported", "trace_id", "retry_after_ms")
 
 
 def close(code: int, locale: Locale) -> Advice:
@@ -86,20 +86,74 @@ def gpu_reason(reason: str, locale: Locale) -> str:
 
 def note(note: Note, locale: Locale, **values: Any) -> str:
     """Something an owner should know."""
-    return _fill(sentences.NOTES[note][locale], values)
+    return _fill(sentences.NOTES[note][locale], _shown(values, locale))
 
 
 def model_problem(problem: ModelProblem, locale: Locale) -> str:
-    """An entry of the models' files that was left out."""
-    return _fill(
-        sentences.MODEL_PROBLEM[locale],
-        {
-            "file": problem.file,
-            "field": problem.field,
-            "expected": problem.expected,
-            "got": problem.got,
-        },
+    """What is wrong with an entry of the models' files."""
+    place = f"{problem.file}: {problem.field}" if problem.field else problem.file
+    values = {"place": place, "expected": problem.expected, "got": problem.got}
+    return (
+        _fill(sentences.MODEL_PROBLEM[locale], values)
+        + sentences.LEFT_OUT[problem.left_out][locale]
     )
+
+
+def setting(name: str, expected: str, got: str, locale: Locale) -> Advice:
+    """A setting that can't be used."""
+    what, do = sentences.SETTING[locale]
+    return Advice(_fill(what, {"name": name, "expected": expected, "got": got}), do)
+
+
+def state_in_use(directory: str, locale: Locale) -> Advice:
+    """Another agent runs on the same state directory."""
+    what, do = sentences.STATE_IN_USE[locale]
+    return Advice(_fill(what, {"directory": directory}), do)
+
+
+def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
+    """Something that happened: `status.Action` and the values told with it."""
+    match action:
+        case "no_gpu":
+            return no_gpu(values["cause"], values["detail"], locale)
+        case "refused":
+            return error(values["code"], values["details"], locale, said=values["said"])
+        case "status":
+            told = status(values["status"], values["reason"], locale, said=values["said"])
+            return Advice(f"{word(values['status'], locale)}: {told.what}", told.do)
+        case "closed" if values["close_code"] is not None:
+            return close(values["close_code"], locale)
+        case "closed":
+            server, detail = values["server"], values["detail"]
+            return trouble(values["trouble"], locale, server=server, detail=detail)
+        case "note":
+            others = {key: value for key, value in values.items() if key != "note"}
+            return Advice(note(values["note"], locale, **others))
+        case "gpu_changed":
+            key = "gpu_healthy" if values["healthy"] else "gpu_unhealthy"
+            reason = values["reason"]
+            values = {**values, "trouble": gpu_reason(reason, locale) if reason else "?"}
+        case "registered":
+            key = "resumed" if values["resumed"] else "registered"
+        case _:
+            key = action
+    if key not in sentences.EVENTS:
+        return Advice(action)
+    return Advice(_fill(sentences.EVENTS[key][locale], _shown(values, locale)))
+
+
+def word(key: str, locale: Locale, **values: Any) -> str:
+    """One label of panel and page; a status nobody here knows is its own word."""
+    known = sentences.WORDS.get(key)
+    return _fill(known[locale], values) if known else key
+
+
+def duration(seconds: float, locale: Locale) -> str:
+    """How long, in its largest unit: `3 min`."""
+    for key, unit in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= unit:
+            return word(key, locale, n=int(seconds // unit))
+    return word("seconds", locale, n=int(max(seconds, 0)))
 
 
 def pick(wanted: str | None, environ: Mapping[str, str] = os.environ) -> Locale:
@@ -126,6 +180,17 @@ def _windows_language() -> str:
     windows: Any = ctypes.__dict__["windll"]
     number: int = windows.kernel32.GetUserDefaultUILanguage()
     return locale.windows_locale.get(number, "")
+
+
+def _shown(values: Mapping[str, Any], locale: Locale) -> dict[str, str]:
+    """Values as they stand in a sentence."""
+    return {key: _said(value, locale) for key, value in values.items()}
+
+
+def _said(value: Any, locale: Locale) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or sentences.NONE[locale]
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _fill(sentence: str, values: Mapping[str, Any]) -> str:
