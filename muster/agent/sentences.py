@@ -113,8 +113,8 @@ NO_GPU: Mapping[str, BothPairs] = {
         "en": (
             "the card has fallen off the bus; the driver can't reach it any more",
             (
-                "shut the machine down, cut the power for a minute, start it (a restart often is not "
-                "enough)\n"
+                "shut the machine down, cut the power for a minute, start it (a restart often is "
+                "not enough)\n"
                 "if it happens again: check power supply, temperature and slot; "
                 "on Linux sudo dmesg | grep -i xid tells why"
             ),
@@ -155,17 +155,33 @@ NO_GPU: Mapping[str, BothPairs] = {
     },
 }
 
-# What is wrong with one card, by the code its monitor gives; `xid` and `ecc` stand for families.
+# What is wrong with one card, by the code its monitor gives; `xid` and `nvml` stand for families.
 
 GPU_REASONS: Mapping[str, Both] = {
     "probe_timeout": {"zh": "驱动没有按时回答", "en": "the driver does not answer in time"},
-    "lost": {"zh": "显卡已从总线上掉线", "en": "fell off the bus"},
-    "ecc": {"zh": "显存出现不可纠正的错误", "en": "memory errors that can't be corrected"},
+    "probe_failed": {
+        "zh": "查询显卡的程序崩溃了",
+        "en": "the program that asks the card has crashed",
+    },
+    "gpu_lost": {"zh": "显卡已从总线上掉线", "en": "fell off the bus"},
+    "reset_required": {
+        "zh": "显卡需要复位, 请重新启动机器",
+        "en": "needs a reset: restart the machine",
+    },
+    "ecc_uncorrected": {
+        "zh": "显存出现不可纠正的错误",
+        "en": "memory errors that can't be corrected",
+    },
+    "overheated": {"zh": "温度过高, 请检查散热", "en": "too hot: check the cooling"},
+    "driver_mismatch": {
+        "zh": "驱动与驱动库版本不一致, 请重新启动机器",
+        "en": "driver and library differ: restart the machine",
+    },
+    "no_driver": {"zh": "驱动没有加载", "en": "the driver is not loaded"},
+    "no_permission": {"zh": "没有权限访问显卡", "en": "access is not permitted"},
+    "driver_error": {"zh": "驱动报告错误", "en": "the driver reports an error"},
     "xid": {"zh": "驱动报告严重错误 {code}", "en": "the driver reports a grave error: {code}"},
-    "overheated": {"zh": "温度过高", "en": "too hot"},
-    "missing": {"zh": "显卡不见了", "en": "the card is gone"},
-    "reset_required": {"zh": "显卡需要复位, 请重新启动机器", "en": "needs a reset: restart it"},
-    "driver_error": {"zh": "驱动出错", "en": "the driver reports an error"},
+    "nvml": {"zh": "驱动返回错误 {code}", "en": "the driver answers with an error: {code}"},
 }
 
 # What the owner does about a refusal, by error code; the sentence itself is the wire's.
@@ -638,6 +654,7 @@ UNKNOWN: Both = {
 EVENTS: Mapping[str, Both] = {
     "probed": {"zh": "硬件: {gpus}", "en": "hardware: {gpus}"},
     "connecting": {"zh": "正在连接 {server}", "en": "connecting to {server}"},
+    "connection": {"zh": "连接", "en": "connection"},
     "connected": {"zh": "已连接 {server}", "en": "connected to {server}"},
     "registered": {"zh": "已注册为 {node_id}", "en": "registered as {node_id}"},
     "resumed": {"zh": "已恢复 {node_id} 的会话", "en": "resumed as {node_id}"},
@@ -678,13 +695,13 @@ WORDS: Mapping[str, Both] = {
     "registration": {"zh": "注册", "en": "registration"},
     "node_id": {"zh": "节点 ID", "en": "node id"},
     "server": {"zh": "服务器", "en": "server"},
+    "connection": {"zh": "连接", "en": "connection"},
     "connected": {"zh": "已连接", "en": "connected"},
     "not_connected": {"zh": "未连接", "en": "not connected"},
     "round_trip": {"zh": "往返 {ms} 毫秒", "en": "round trip {ms} ms"},
-    "retry": {"zh": "{in} 后重试", "en": "trying again in {in}"},
+    "retry": {"zh": "{at} 重试", "en": "trying again at {at}"},
     "heartbeat": {"zh": "心跳", "en": "heartbeat"},
-    "ago": {"zh": "{age} 前", "en": "{age} ago"},
-    "next": {"zh": "下一次 {in} 后", "en": "next in {in}"},
+    "next": {"zh": "下一次 {at}", "en": "next {at}"},
     "jobs": {"zh": "任务", "en": "jobs"},
     "running": {"zh": "{count} 个正在运行", "en": "{count} running"},
     "models": {"zh": "模型", "en": "models"},
@@ -706,5 +723,51 @@ WORDS: Mapping[str, Both] = {
         "zh": "Ctrl-C: 完成任务后离开, 再按一次立即离开",
         "en": "Ctrl-C: finish jobs, then leave; twice: now",
     },
+    "agent_gone": {
+        "zh": "节点程序没有回答, 可能已停止",
+        "en": "the agent does not answer; it may have stopped",
+    },
+    "language": {"zh": "English", "en": "中文"},
     "more": {"zh": "… 还有 {count} 个", "en": "… {count} more"},
+}
+
+# Refusals of the local API, by their `code`.
+
+API: Mapping[str, Both] = {
+    "FOREIGN_HOST": {
+        "zh": "只接受发给 {expected} 的请求, 而 Host 是 {got}",
+        "en": "only requests to {expected} are served; Host says {got}",
+    },
+    "FOREIGN_ORIGIN": {
+        "zh": "不接受其他网页发来的请求 ({got}); 请从程序中调用",
+        "en": "requests of other web pages are not served ({got}); call from a program",
+    },
+    "TOKEN_MISSING": {
+        "zh": "需要令牌: Authorization: Bearer …, 令牌在文件 {path} 中",
+        "en": "a token is needed: Authorization: Bearer …, it is in the file {path}",
+    },
+    "TOKEN_WRONG": {
+        "zh": "令牌错误; 正确的令牌在文件 {path} 中",
+        "en": "the token is wrong; the right one is in the file {path}",
+    },
+    "INVALID_PARAMETER": {
+        "zh": "{parameter}: 应为 {expected}",
+        "en": "{parameter}: expected {expected}",
+    },
+    "TOO_LARGE": {
+        "zh": "请求最多 {expected} 字节",
+        "en": "a request has at most {expected} bytes",
+    },
+    "TOO_MANY_READERS": {
+        "zh": "最多 {expected} 个程序可以同时读取 /events; 请改用 GET /status",
+        "en": "at most {expected} programs may read /events at once; use GET /status",
+    },
+    "NOT_FOUND": {
+        "zh": "没有这个路径; 可用的有: {expected}",
+        "en": "there is no such path; there are: {expected}",
+    },
+    "METHOD_NOT_ALLOWED": {
+        "zh": "这个路径只接受 {expected}",
+        "en": "this path takes {expected} only",
+    },
 }

@@ -6,8 +6,6 @@ never hidden: they are shown as they are, with the server's own sentence where t
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -142,6 +140,11 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
     return Advice(_fill(sentences.EVENTS[key][locale], _shown(values, locale)))
 
 
+def refusal(code: str, locale: Locale, **values: Any) -> str:
+    """Why the local API does not do what it was asked."""
+    return _fill(sentences.API[code][locale], values)
+
+
 def word(key: str, locale: Locale, **values: Any) -> str:
     """One label of panel and page; a status nobody here knows is its own word."""
     known = sentences.WORDS.get(key)
@@ -154,32 +157,6 @@ def duration(seconds: float, locale: Locale) -> str:
         if seconds >= unit:
             return word(key, locale, n=int(seconds // unit))
     return word("seconds", locale, n=int(max(seconds, 0)))
-
-
-def pick(wanted: str | None, environ: Mapping[str, str] = os.environ) -> Locale:
-    """The language to speak: the one asked for, else this machine's, else Chinese.
-
-    A machine set to a third language is spoken to in English; one that has none set (a service,
-    a container) in Chinese, as a gateway does by default.
-    """
-    tag = wanted or next((environ[name] for name in _VARIABLES if environ.get(name)), "")
-    if not tag and sys.platform == "win32":
-        tag = _windows_language()
-    primary = tag.lower().replace("-", "_").partition("_")[0].partition(".")[0]
-    return "zh" if primary in ("", "c", "posix", "zh") else "en"
-
-
-_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
-
-
-def _windows_language() -> str:
-    """The tag of the display language, e.g. `zh_CN`; empty if Windows does not tell."""
-    import ctypes
-    import locale
-
-    windows: Any = ctypes.__dict__["windll"]
-    number: int = windows.kernel32.GetUserDefaultUILanguage()
-    return locale.windows_locale.get(number, "")
 
 
 def _shown(values: Mapping[str, Any], locale: Locale) -> dict[str, str]:
