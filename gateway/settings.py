@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Literal
 
 from registry.settings import RegistrySettings, setting
@@ -28,6 +29,11 @@ class GatewaySettings(RegistrySettings):
         [],
         "If given, a node must show one of these, comma separated, to connect.",
         secret=True,
+    )
+    allow_simulated: bool | None = setting(
+        None,
+        "Whether nodes whose GPUs are simulated are let in; they say so by the label "
+        "simulated=true. If not given: only while the gateway listens on a loopback address.",
     )
     max_message_bytes: int = setting(8_388_608, "The largest frame; a larger one closes 1009.")
     max_report_bytes: int = setting(262_144, "The largest registration or heartbeat.")
@@ -86,6 +92,18 @@ class GatewaySettings(RegistrySettings):
             self.max_report_bytes <= self.max_message_bytes,
             f"at most the largest message ({self.max_message_bytes})",
         )
+
+    @property
+    def lets_simulated_in(self) -> bool:
+        """Whether a node may pretend its GPUs."""
+        if self.allow_simulated is not None:
+            return self.allow_simulated
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name: who reaches it is not known
+            return False
 
     def may_be_zero(self) -> tuple[str, ...]:
         return (*super().may_be_zero(), "port", "batch_window_s", "drain_window_s")
