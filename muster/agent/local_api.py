@@ -61,7 +61,7 @@ class Controls(Protocol):
         """A job is done."""
 
     async def drain(self, reason: str | None = None, timeout_s: float | None = None) -> None:
-        """Leave the fleet: finish what runs, take nothing new."""
+        """Begins to leave the fleet; returns at once."""
 
 
 class LocalApi:
@@ -201,7 +201,6 @@ class _Routes:
         self._controls = controls
         self._stopping = stopping
         self._readers = 0
-        self._leaving: asyncio.Task[None] | None = None
         self._page = _Page()
 
     async def page(self, _: Request) -> Response:
@@ -252,12 +251,8 @@ class _Routes:
         body = await _body(request)
         reason = _text(body, "reason", required=False)
         timeout_s = _seconds(body, "timeout_s")
-        if self._leaving is None or self._leaving.done():
-            self._leaving = asyncio.create_task(self._drain(reason, timeout_s))
-        return JSONResponse({"draining": True}, 202)
-
-    async def _drain(self, reason: str | None, timeout_s: float | None) -> None:
         await self._controls.drain(reason, timeout_s)
+        return JSONResponse({"draining": True}, 202)
 
     def _language(self, request: Request) -> Locale:
         wanted = request.query_params.get("locale")

@@ -649,6 +649,28 @@ UNKNOWN: Both = {
     "ask the operator",
 }
 
+NOBODY_ANSWERS: BothPairs = {
+    "zh": (
+        "没有正在运行的节点程序回答",
+        (
+            "启动时加上 --status-port: muster agent run --status-port 7070 …\n"
+            "若以其他用户或其他状态目录运行: 用 --state-dir 或 --port 指明"
+        ),
+    ),
+    "en": (
+        "no running agent answers",
+        (
+            "start it with --status-port: muster agent run --status-port 7070 …\n"
+            "if it runs as another user or with another state directory: give --state-dir or --port"
+        ),
+    ),
+}
+
+MISSING_PARTS: BothPairs = {
+    "zh": ("缺少节点程序的组件", "pip install 'muster[agent]'"),
+    "en": ("parts of the agent are not installed", "pip install 'muster[agent]'"),
+}
+
 # What happened, by the action of an event, where the event's own code does not say it better.
 
 EVENTS: Mapping[str, Both] = {
@@ -726,6 +748,25 @@ WORDS: Mapping[str, Both] = {
     "agent_gone": {
         "zh": "节点程序没有回答, 可能已停止",
         "en": "the agent does not answer; it may have stopped",
+    },
+    "drain_begun": {
+        "zh": "节点程序正在离开: 完成现有任务后退出",
+        "en": "the agent is leaving: it ends when its jobs are done",
+    },
+    "nothing_saved": {"zh": "没有保存的身份: {path}", "en": "no identity is saved: {path}"},
+    "forget": {
+        "zh": "清除 {path}? 这台机器将以新节点注册, 历史不再延续",
+        "en": "forget {path}? This machine will register as a new node, without its history",
+    },
+    "forgotten": {
+        "zh": "已清除; 下次启动时以新节点注册",
+        "en": "forgotten; at the next start the machine registers as a new node",
+    },
+    "cores": {"zh": "{count} 核", "en": "{count} cores"},
+    "driver": {"zh": "驱动 {version}", "en": "driver {version}"},
+    "may_register": {
+        "zh": "这台机器可以注册. 下一步: muster agent run --server wss://… --models-dir …",
+        "en": "This machine may register. Next: muster agent run --server wss://… --models-dir …",
     },
     "language": {"zh": "English", "en": "中文"},
     "more": {"zh": "… 还有 {count} 个", "en": "… {count} more"},

@@ -109,6 +109,16 @@ def state_in_use(directory: str, locale: Locale) -> Advice:
     return Advice(_fill(what, {"directory": directory}), do)
 
 
+def nobody_answers(locale: Locale) -> Advice:
+    """No agent with a local API runs here."""
+    return Advice(*sentences.NOBODY_ANSWERS[locale])
+
+
+def missing_parts(locale: Locale) -> Advice:
+    """The agent's dependencies are not installed."""
+    return Advice(*sentences.MISSING_PARTS[locale])
+
+
 def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
     """Something that happened: `status.Action` and the values told with it."""
     match action:

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from muster.cli.agent import app as agent_app
 from muster.cli.up import Plan, default_data_dir
 from muster.cli.up import up as run_up
 
@@ -21,6 +22,7 @@ Examples:
   muster up --port 9000 --gateways 3     gateways on 9000, 9001 and 9002
   muster up --redis-url redis://db/0     on a store of your own
   muster gateway settings                every setting of a gateway, and its source
+  muster agent run --server wss://…      a GPU machine joins the fleet
 """
 _UP_EXAMPLES = """
 \b
@@ -45,6 +47,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.add_typer(agent_app)
 
 
 @app.command(epilog=_UP_EXAMPLES)
