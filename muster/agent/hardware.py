@@ -1,4 +1,4 @@
-"""What this machine is made of, and the reasons it may have no GPU to offer.
+"""What this machine is made of, and how its cards are at one moment.
 
 Sizes are told in GiB as people know them. A card keeps a little of its memory for itself (8188 of
 8192 MiB, 81559 of 81920), so a size within 2 % of a whole number is that number; any other is told
@@ -7,12 +7,13 @@ to one decimal. An 8 GB card says 8, a slice of 4864 MiB says 4.8.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from muster.agent.causes import NoGpuCause, NoGpuError
+from muster.agent.facts import Source
 from muster.wire.messages import Gpu
 
 __all__ = ["Gpu", "GpuSnapshot", "GpuState", "Hardware", "NoGpuCause", "NoGpuError", "gib"]
@@ -32,12 +33,16 @@ def gib(size_bytes: float) -> float:
 
 
 class Hardware(Struct, frozen=True, kw_only=True):
-    """One machine; memory in GiB. `platform` is `linux`, `windows` or `macos`."""
+    """One machine; memory in GiB. `platform` is `linux`, `windows` or `macos`.
+
+    `source` is who knows the cards and is asked how they are.
+    """
 
     cpu_cores: int
     memory_gb: float
     gpus: tuple[Gpu, ...]
     platform: str
+    source: Source = "nvml"
 
     def as_message(self) -> dict[str, Any]:
         """The protocol's `hardware` object."""
@@ -46,27 +51,6 @@ class Hardware(Struct, frozen=True, kw_only=True):
             "memory_gb": self.memory_gb,
             "gpus": [msgspec.to_builtins(gpu) for gpu in self.gpus],
         }
-
-
-class NoGpuCause(StrEnum):
-    """Why a machine has no usable GPU; each has its own remedy."""
-
-    NO_GPU = "no_gpu"
-    NO_DRIVER = "no_driver"
-    DRIVER_MISMATCH = "driver_mismatch"
-    NO_PERMISSION = "no_permission"
-    GPU_LOST = "gpu_lost"
-    PROBE_TIMEOUT = "probe_timeout"
-    UNKNOWN = "unknown"
-
-
-class NoGpuError(Exception):
-    """No usable GPU was found. `detail` is what the system said, not a sentence for people."""
-
-    def __init__(self, cause: NoGpuCause, detail: str = "") -> None:
-        super().__init__(f"{cause.value}: {detail}" if detail else cause.value)
-        self.cause = cause
-        self.detail = detail
 
 
 class GpuState(Struct, frozen=True, kw_only=True):
