@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 from muster.agent import texts
 from muster.wire.errors import Locale
 
-Format = Literal["text", "json"]
+Form = Literal["text", "json"]
 
 _LEVELS = {"no_gpu": "error", "refused": "error", "closed": "warning", "note": "warning"}
 _WORRYING = ("degraded", "offline")
@@ -31,7 +31,7 @@ class Lines:
         self,
         stream: TextIO,
         locale: Locale,
-        form: Format = "text",
+        form: Form = "text",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stream = stream

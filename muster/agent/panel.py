@@ -38,7 +38,8 @@ SETTLE_S = 0.1
 
 BAR_WIDTH = 8
 GPUS_MOST = 8
-MODELS_MOST = 6
+MODELS_MOST = 4
+PROBLEMS_MOST = 6
 RECENT_MOST = 6
 
 _MARKS = {
@@ -72,10 +73,9 @@ async def show(status: AgentStatus, locale: Locale, console: Console | None = No
                     await asyncio.wait_for(changed.wait(), REFRESH_S - SETTLE_S)
     finally:
         following.cancel()
-        last = render(
-            status.as_dict(locale), locale, running=False, ascii_only=_ascii_only(console)
-        )
-        console.print(last)
+        state = status.as_dict(locale)
+        last = render(state, locale, running=False, ascii_only=_ascii_only(console))
+        console.print(_Fitted(last, spare=2))  # a line for the prompt that follows
 
 
 async def _follow(status: AgentStatus, locale: Locale, changed: asyncio.Event) -> None:
@@ -109,11 +109,12 @@ def _ascii_only(console: Console) -> bool:
 class _Fitted:
     """The panel as far as the terminal has lines for; its lower edge always shows."""
 
-    def __init__(self, panel: RenderableType) -> None:
+    def __init__(self, panel: RenderableType, spare: int = 0) -> None:
         self._panel = panel
+        self._spare = spare
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        height = options.height or console.height
+        height = (options.height or console.height) - self._spare
         lines = console.render_lines(self._panel, options.update(height=None))
         if len(lines) > height:
             lines = [*lines[: height - 1], lines[-1]]
@@ -170,6 +171,7 @@ class _Drawing:
         rich_mark, plain_mark, self.colour = _MARKS.get(self._key(), _MARKS["idle"])
         self._mark = plain_mark if ascii_only else rich_mark
         self._arrow = ">" if ascii_only else "→"
+        self._ill = "x" if ascii_only else "✖"
 
     def title(self) -> Text:
         title = Text(f" {self._word('title')} {self._state['version']} ", "bold")
@@ -228,12 +230,16 @@ class _Drawing:
             )
         if len(cards) > GPUS_MOST:
             table.add_row(Text(self._word("more", count=len(cards) - GPUS_MOST), _QUIET))
-        return table
+        return Group(table, *(self._illness(card) for card in cards if not card["healthy"]))
+
+    def _illness(self, card: Mapping[str, Any]) -> RenderableType:
+        reason = card["message"] or self._word("unhealthy")
+        return self._hanging(Text(self._ill, "red"), Text(f"GPU {card['index']}: {reason}", "red"))
 
     def warnings(self) -> RenderableType | None:
         """What is not broken but should be known."""
         problems = [problem["message"] for problem in self._state["modelProblems"]]
-        warnings = [*problems[:MODELS_MOST], *self._state["warnings"]]
+        warnings = [*problems[:PROBLEMS_MOST], *self._state["warnings"]]
         if not warnings:
             return None
         mark = Text("!", "bold yellow")
@@ -285,11 +291,12 @@ class _Drawing:
         )
 
     def _models(self) -> RenderableType:
+        """One a line."""
         models = self._state["models"]
-        named = [_model(model, self._arrow) for model in models[:MODELS_MOST]]
+        lines = [_model(model, self._arrow) for model in models[:MODELS_MOST]]
         if len(models) > MODELS_MOST:
-            named.append(self._word("more", count=len(models) - MODELS_MOST))
-        return self._joined([str(len(models)), *named])
+            lines.append(self._word("more", count=len(models) - MODELS_MOST))
+        return Text("\n".join(lines) or "0")
 
     def _memory(self, card: Mapping[str, Any]) -> str:
         used, size = card["memoryUsedGb"], card["memoryGb"]
@@ -307,7 +314,7 @@ class _Drawing:
     def _health(self, card: Mapping[str, Any]) -> Text:
         if card["healthy"]:
             return Text(self._word("healthy"), "green")
-        return Text(card["message"] or self._word("unhealthy"), "bold red")
+        return Text(self._word("unhealthy"), "bold red")
 
     def _hanging(self, mark: Text, text: Text) -> RenderableType:
         grid = Table.grid(padding=(0, 1, 0, 0))
