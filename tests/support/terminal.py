@@ -19,7 +19,7 @@ import pyte
 DEADLINE_S = 20.0
 
 
-class _Screen(pyte.Screen):  # type: ignore[misc]
+class _Screen(pyte.Screen):
     """A screen with an alternate one beside it: leaving that finds the first as it was, empty."""
 
     def reset_mode(self, *modes: int, **more: bool) -> None:

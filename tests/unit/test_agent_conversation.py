@@ -1,4 +1,4 @@
-"""One socket's conversation, with time given: when beats are due, what is believed, when it ends."""
+"""One socket's conversation, with time given: when beats are due, what is believed, the end."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_on_a_terminal_it_lives_and_leaves_its_last_state_behind(
 
     argv = [sys.executable, "-c", CHILD, "working", locale]
     with Terminal(argv, columns, rows, {"PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}) as terminal:
-        terminal.wait_for("╰")
+        terminal.wait_for("╯")
         assert texts.word("ready", locale) in terminal.text
         edges = [line for line in terminal.lines if line]
         assert edges[0].startswith("╭") and edges[-1].startswith("╰")
@@ -157,7 +157,7 @@ def test_a_small_terminal_shows_the_head_and_the_lower_edge() -> None:
 
     argv = [sys.executable, "-c", CHILD, "working", "en", "12"]
     with Terminal(argv, 80, 12, {"PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}) as terminal:
-        terminal.wait_for("╰")
+        terminal.wait_for("╯")
         assert terminal.lines[0].startswith("╭")
         assert texts.word("ready", "en") in terminal.lines[1]
         assert terminal.lines[11].startswith("╰")
@@ -169,7 +169,7 @@ def test_a_terminal_that_changes_its_size_is_drawn_anew_at_once() -> None:
 
     argv = [sys.executable, "-c", CHILD, "working", "en"]
     with Terminal(argv, 80, 24, {"PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}) as terminal:
-        terminal.wait_for("╰")
+        terminal.wait_for("╯")
         before = time.monotonic()
         terminal.resize(120, 30)
         terminal.wait_for(lambda text: any(cell_len(line) == 120 for line in text.splitlines()))
