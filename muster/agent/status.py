@@ -20,11 +20,13 @@ from msgspec import Struct
 
 from muster.agent import texts
 from muster.agent.hardware import NoGpuCause
+from muster.agent.models import ModelProblem
 from muster.agent.texts import Advice
 from muster.agent.trouble import Note, Trouble
 from muster.wire.errors import Locale
 
 RECENT_MOST = 50
+RECENT_SHOWN = 10
 
 
 class Registration(StrEnum):
@@ -50,7 +52,8 @@ class Action(StrEnum):
     REGISTERED = "registered"
     """node_id, status, resumed, session"""
     REFUSED = "refused"
-    """code, details, said, retry_in_s (None: not by itself)"""
+    """code, details, said, retry_in_s (the wait asked for, or None), then: stay (the session goes
+    on), again, back_off, wait, forget (the identity), mend_hardware, never"""
     STATUS = "status"
     """status, previous, reason, said"""
     CLOSED = "closed"
@@ -130,15 +133,6 @@ class ModelRow(Struct, frozen=True):
     tgt_lang: str | None = None
     enabled: bool = True
     status: str = "ready"
-
-
-class ModelProblem(Struct, frozen=True):
-    """An entry that was left out: which file, which field, what was expected there."""
-
-    file: str
-    field: str
-    expected: str
-    got: str
 
 
 class Event(Struct, frozen=True):
@@ -288,6 +282,7 @@ class AgentStatus:
                 *(texts.note(note, locale, **values) for note, values in self.notes.items()),
                 *self.server_warnings,
             ],
+            "recent": [_event(event, locale) for event in list(self.recent)[-RECENT_SHOWN:]],
         }
 
     def _code(self) -> str | None:
@@ -312,6 +307,16 @@ def _gpu(row: GpuRow, locale: Locale) -> dict[str, Any]:
     shown = _plain(row)
     shown["message"] = texts.gpu_reason(row.reason, locale) if row.reason else None
     return shown
+
+
+def _event(event: Event, locale: Locale) -> dict[str, Any]:
+    told = texts.event(event.action.value, event.values, locale)
+    return {
+        "at": round(event.at * 1000),
+        "action": event.action.value,
+        "message": told.what,
+        "do": told.do or None,
+    }
 
 
 def _plain(row: Struct) -> dict[str, Any]:
