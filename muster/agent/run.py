@@ -1,0 +1,285 @@
+"""`muster agent run`: everything put together, signals, exit status.
+
+The session keeps the node in the fleet. Beside it, each in a task of its own and none awaited by a
+heartbeat: the watch over the GPUs, the watch over the models, the panel, the local API.
+
+The first SIGTERM, SIGINT or Windows' stop begins to leave: no new jobs, those that run may finish.
+A second one ends the process there and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import replace
+from enum import IntEnum
+from importlib.metadata import PackageNotFoundError, version
+
+from muster.agent import texts
+from muster.agent.config import AgentConfig, variable_of
+from muster.agent.hardware import Hardware, NoGpuError
+from muster.agent.identity import IdentityFile, StateInUse
+from muster.agent.inventory import Inventory
+from muster.agent.lines import Lines
+from muster.agent.models import ModelScan, ModelSource
+from muster.agent.monitor import GpuMonitor
+from muster.agent.probe import probe
+from muster.agent.session import ExitReason, NodeSession
+from muster.agent.simulated import SimulatedSource, SimulateError, simulated
+from muster.agent.status import Action, AgentStatus
+from muster.agent.texts import Advice
+from muster.agent.trouble import Note
+from muster.wire.errors import Locale
+
+logger = logging.getLogger("muster.agent")
+
+MODELS_AWAITED_S = 5.0
+"""How long the first look at the models may take before the node registers without them."""
+
+_LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h"
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    LEFT = 0
+    BUG = 1
+    USAGE = 2
+    NO_GPU = 3
+    REFUSED = 4
+
+
+class CannotRunError(Exception):
+    """The agent can't run as asked; `advice` is for its owner."""
+
+    def __init__(self, advice: Advice, status: Exit) -> None:
+        super().__init__(advice.what)
+        self.advice = advice
+        self.status = status
+
+
+def run(config: AgentConfig, locale: Locale, *, terminal: bool) -> int:
+    """Runs an agent until it left or was refused for good; the exit status.
+
+    `terminal`: somebody watches, so a panel is drawn unless the log format says otherwise.
+    """
+    identity = IdentityFile(config.state_path)
+    try:
+        if not config.servers:
+            expected = f"--server URL, or {variable_of('servers')}"
+            raise CannotRunError(texts.setting("servers", expected, "none", locale), Exit.USAGE)
+        _lock(identity, locale)
+        running = _Running(replace(config, locale=locale), locale, identity)
+        return asyncio.run(running.run(panel=terminal and config.log_format == "auto"))
+    except CannotRunError as error:
+        sys.stderr.write("\n".join(filter(None, (error.advice.what, error.advice.do))) + "\n")
+        return error.status
+    finally:
+        identity.unlock()
+
+
+async def find_hardware(config: AgentConfig) -> Hardware:
+    """This machine's hardware, or what it shall pretend. Raises NoGpuError, SimulateError."""
+    if config.simulate is not None:
+        return simulated(config.simulate)
+    return await probe(config.probe_deadline_s)
+
+
+def _lock(identity: IdentityFile, locale: Locale) -> None:
+    try:
+        identity.lock()
+    except StateInUse:
+        advice = texts.state_in_use(str(identity.directory), locale)
+        raise CannotRunError(advice, Exit.USAGE) from None
+    except OSError as error:  # the session says so too, once there is something to keep
+        logger.debug("the state directory can't be locked: %s", error)
+
+
+class Agent:
+    """The parts of one agent that know its node, made but not yet running."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        hardware: Hardware,
+        status: AgentStatus,
+        identity: IdentityFile,
+    ) -> None:
+        pretends = config.simulate is not None
+        self._debounce_s = config.models_debounce_s
+        self._models = ModelSource(config.models_dir, config.models_file)
+        self._models_known = asyncio.Event()
+        self._monitor = GpuMonitor(
+            hardware,
+            interval_s=config.gpu_interval_s,
+            deadline_s=config.gpu_deadline_s,
+            source=SimulatedSource(hardware) if pretends else None,
+            on_change=self._on_gpus,
+        )
+        inventory = Inventory(
+            hardware,
+            monitor=self._monitor,
+            probe=lambda: find_hardware(config),
+            version=status.version,
+            labels=config.labels,
+            accept_public_jobs=config.accept_public_jobs,
+            max_concurrent_jobs=config.max_concurrent_jobs,
+            simulated=pretends,
+        )
+        self.session = NodeSession(config, inventory, status, identity)
+
+    async def run(self) -> ExitReason:
+        """Runs until the session ends. A bug in any part ends all of it, with its exception."""
+        async with asyncio.TaskGroup() as group:
+            beside = (
+                group.create_task(self._monitor.run()),
+                group.create_task(self._models.watch(self._on_models, self._debounce_s)),
+            )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MODELS_AWAITED_S):
+                    await self._models_known.wait()
+            reason = await self.session.run()
+            for task in beside:
+                task.cancel()
+        return reason
+
+    def _on_models(self, scan: ModelScan) -> None:
+        self._models_known.set()
+        self.session.set_models(scan)
+
+    def _on_gpus(self) -> None:
+        self.session.gpus_changed()
+
+
+class _Running:
+    """One run of the program, from looking at the hardware to the exit status."""
+
+    def __init__(self, config: AgentConfig, locale: Locale, identity: IdentityFile) -> None:
+        self._config = config
+        self._locale: Locale = locale
+        self._identity = identity
+        self._status = AgentStatus(_version(), simulated=config.simulate is not None)
+
+    async def run(self, *, panel: bool) -> int:
+        if not panel:
+            form = "json" if self._config.log_format == "json" else "text"
+            self._status.listen(Lines(sys.stdout, self._locale, form))  # type: ignore[arg-type]
+        stopping = Stopping(panel=panel)
+        with stopping.installed():
+            try:
+                agent = Agent(self._config, await self._hardware(), self._status, self._identity)
+            except asyncio.CancelledError:
+                return Exit.LEFT  # asked to stop while still looking for the hardware
+            stopping.session = agent.session
+            async with AsyncExitStack() as stack:
+                if self._config.status_port is not None:
+                    await self._serve(agent, stack)
+                if panel:
+                    stack.push_async_callback(_cancel, asyncio.create_task(self._draw()))
+                reason = await agent.run()
+        return Exit.LEFT if reason is ExitReason.LEFT else Exit.REFUSED
+
+    async def _hardware(self) -> Hardware:
+        status = self._status
+        try:
+            found = await find_hardware(self._config)
+        except SimulateError as error:
+            advice = texts.setting("simulate", error.expected, error.entry, self._locale)
+            raise CannotRunError(advice, Exit.USAGE) from None
+        except NoGpuError as error:
+            status.tell(Action.NO_GPU, cause=error.cause.value, detail=error.detail)
+            advice = texts.no_gpu(error.cause, error.detail, self._locale)
+            raise CannotRunError(advice, Exit.NO_GPU) from None
+        names = [gpu.name for gpu in found.gpus]
+        status.tell(Action.PROBED, gpus=names, simulated=status.simulated)
+        if status.simulated:
+            status.note(Note.SIMULATED)
+        return found
+
+    async def _serve(self, agent: Agent, stack: AsyncExitStack) -> None:
+        from muster.agent.local_api import LocalApi  # a web server, only for those who ask for it
+
+        port = self._config.status_port
+        assert port is not None
+        directory = self._identity.directory
+        api = LocalApi(port, directory, self._status, agent.session, self._locale)
+        try:
+            await stack.enter_async_context(api)
+        except OSError as error:
+            got = f"{port}: {error.strerror or error}"
+            advice = texts.setting("status_port", "a free port on 127.0.0.1", got, self._locale)
+            raise CannotRunError(advice, Exit.USAGE) from None
+
+    async def _draw(self) -> None:
+        from muster.agent import panel
+
+        try:
+            await panel.show(self._status, self._locale)
+        except Exception:  # a terminal that went away must not take the node with it
+            logger.exception("the panel ended")
+
+
+class Stopping:
+    """What signals ask for: to leave, and then to end at once.
+
+    Python's own handlers, as every platform has them; the loop is woken from there.
+    """
+
+    def __init__(self, *, panel: bool) -> None:
+        self._panel = panel
+        self._loop = asyncio.get_running_loop()
+        self._main = asyncio.current_task()
+        self._asked = False
+        self._leaving: asyncio.Task[None] | None = None
+        self.session: NodeSession | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handles signals while entered."""
+        former = {
+            number: signal.signal(number, self._on_signal)
+            for number in _stop_signals()
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._asked:
+            if self._panel:
+                os.write(sys.stdout.fileno(), _LEAVE_SCREEN)
+            os._exit(Exit.LEFT)
+        self._asked = True
+        self._loop.call_soon_threadsafe(self._leave, signal.Signals(number).name)
+
+    def _leave(self, why: str) -> None:
+        if self.session is not None:
+            self._leaving = self._loop.create_task(self.session.drain(why))
+        elif self._main is not None:
+            self._main.cancel()
+
+
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """SIGHUP: the terminal was closed. SIGBREAK: how Windows tells to stop."""
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+    return tuple(signal.Signals[name] for name in names if hasattr(signal, name))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _version() -> str:
+    try:
+        return version("muster")
+    except PackageNotFoundError:
+        return "unknown"
