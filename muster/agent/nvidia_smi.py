@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from muster.agent import nvidia
-from muster.agent.causes import NoGpuError
+from muster.agent.causes import NoGpuCause, NoGpuError
 from muster.agent.commands import Output, output_of
 from muster.agent.facts import CardFound, CardReading, CardWanted, Source
 
@@ -73,7 +73,7 @@ class NvidiaSmi:
             fields = FIELDS
             output = _query(fields)
         if output is None:
-            raise nvidia.not_installed("there is no nvidia-smi", self._root)
+            raise NoGpuError(NoGpuCause.NO_GPU, "there is no nvidia-smi")
         if output.code:
             raise self._failed(output)
         self._rows = {}

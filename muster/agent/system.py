@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +20,9 @@ elif sys.platform == "darwin":
     from muster.agent.system_macos import MacosMachine as Machine
 else:
     from muster.agent.system_linux import LinuxMachine as Machine
+
+SHORTEST_S = 1.0
+"""What is seen of less time than this is chance."""
 
 _ROOT = Path("/")
 _UNKNOWN = "-"
@@ -53,21 +58,22 @@ def machine(root: Path = _ROOT) -> Meters:
 class SystemLoad:
     """How busy the machine is. Reading it is quick and waits for nothing."""
 
-    def __init__(self, meters: Meters) -> None:
+    def __init__(self, meters: Meters, clock: Callable[[], float] = time.monotonic) -> None:
         self._meters = meters
+        self._clock = clock
+        self._at = clock()
         self._work = meters.work()
         self._percent: float | None = None
 
     def cpu_percent(self) -> float | None:
-        """Of all cores, since the last call; the same as then if too little time has passed."""
-        now = self._meters.work()
-        if now is None or self._work is None:
-            self._work = now
-            return None
-        done, possible = now[0] - self._work[0], now[1] - self._work[1]
-        if possible > 0:
-            self._work = now
-            self._percent = round(100 * min(max(done / possible, 0.0), 1.0), 1)
+        """Of all cores, since the last call; within a second of it, what was said then."""
+        if self._clock() - self._at < SHORTEST_S:
+            return self._percent
+        before, now = self._work, self._meters.work()
+        self._at, self._work, self._percent = self._clock(), now, None
+        if before is not None and now is not None and now[1] > before[1]:
+            busy = (now[0] - before[0]) / (now[1] - before[1])
+            self._percent = round(100 * min(max(busy, 0.0), 1.0), 1)
         return self._percent
 
     def mem_percent(self) -> float | None:

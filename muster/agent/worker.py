@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,9 @@ class WorkerHung(WorkerError):  # noqa: N818 (named for what it says)
 class Worker:
     """One worker at a time, started when it is needed. Belongs to one event loop."""
 
-    def __init__(self, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, root: Path = Path("/")) -> None:
+        """`root` is where sysfs and procfs are read."""
         self._root = root
-        self._environ = environ
         self._process: asyncio.subprocess.Process | None = None
         self._dying: asyncio.subprocess.Process | None = None
 
@@ -99,7 +99,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             limit=_LINE_MOST_BYTES,
-            env={**self._environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             **_APART,
         )
         return self._process
