@@ -146,6 +146,7 @@ def _row(row: NodeRow) -> dict[str, Any]:
         "version": row.version,
         "program_version": registration.get("version"),
         "platform": registration.get("platform"),
+        "labels": registration.get("labels") or {},
         "public": row.public,
         "capacity": row.capacity,
         "running_jobs": row.jobs,

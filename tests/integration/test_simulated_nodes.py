@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.conftest import System
-from tests.support.node import Node
+from tests.support.node import Node, node_row
 
 PRETENDS = {"labels": {"simulated": "true", "region": "here"}}
 
@@ -12,6 +12,8 @@ async def test_a_gateway_on_a_loopback_address_lets_simulated_nodes_in(system: S
     await system.start(sweepers=0)
     async with Node(system.ws) as node:
         assert (await node.register(**PRETENDS))["type"] == "node_register_ack"
+        row = await node_row(system.http, node.node_id or "")
+        assert row["labels"] == {"simulated": "true", "region": "here"}
 
 
 async def test_where_they_are_not_allowed_they_are_told_so_and_leave_no_trace(
