@@ -31,7 +31,7 @@ from starlette.routing import Route
 
 from muster.agent import local_files, sentences
 from muster.agent.local_guard import Guard, RefusedError
-from muster.agent.status import AgentStatus
+from muster.agent.status import Action, AgentStatus
 from muster.wire.errors import Locale
 from muster.wire.messages import COUNT_MOST
 
@@ -98,6 +98,8 @@ class LocalApi:
         routes = _Routes(self._status, self._controls, self._locale, self._stopping)
         self._server = _Server(_config(_app(routes, guard)), self._stopping)
         self._serving = asyncio.create_task(self._server.serve([listening]))
+        self._status.change(local_url=self.url)
+        self._status.tell(Action.SERVING, url=self.url, token_file=str(self.token_path))
 
     async def stop(self) -> None:
         """Ends every connection; programs see the end of their event streams."""

@@ -208,6 +208,8 @@ class _Drawing:
         grid.add_row(self._word("heartbeat"), self._heartbeat())
         grid.add_row(self._word("jobs"), self._word("running", count=state["runningJobs"]))
         grid.add_row(self._word("models"), self._models())
+        if state["localUrl"]:
+            grid.add_row(self._word("local_page"), state["localUrl"])
         return grid
 
     def gpus(self) -> RenderableType | None:
@@ -250,9 +252,9 @@ class _Drawing:
         events = self._state["recent"][-RECENT_MOST:]
         if not events:
             return None
-        grid = Table.grid(padding=(0, 2))
+        grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(no_wrap=True, style=_QUIET, min_width=8)
-        grid.add_column(no_wrap=True, overflow="ellipsis", style=_QUIET)
+        grid.add_column(no_wrap=True, overflow="ellipsis", style=_QUIET, ratio=1)
         for event in reversed(events):
             grid.add_row(_clock(event["at"] / 1000), event["message"])
         return grid

@@ -688,8 +688,12 @@ EVENTS: Mapping[str, Both] = {
     },
     "hardware_changed": NOTES[Note.HARDWARE_CHANGED],
     "models_changed": {
-        "zh": "模型有变化: {models} 个模型, {problems} 个问题",
-        "en": "the models changed: {models} models, {problems} problems",
+        "zh": "模型有变化: 模型 {models} 个, 问题 {problems} 个",
+        "en": "the models changed; models: {models}, problems: {problems}",
+    },
+    "serving": {
+        "zh": "本地页面和 API: {url} (写入所需的令牌在 {token_file})",
+        "en": "local page and API: {url} (the token for writes is in {token_file})",
     },
     "draining": {
         "zh": "正在离开: 等待任务完成, 最多 {timeout_s} 秒",
@@ -727,6 +731,7 @@ WORDS: Mapping[str, Both] = {
     "jobs": {"zh": "任务", "en": "jobs"},
     "running": {"zh": "{count} 个正在运行", "en": "{count} running"},
     "models": {"zh": "模型", "en": "models"},
+    "local_page": {"zh": "本地页面", "en": "local page"},
     "gpu": {"zh": "GPU", "en": "GPU"},
     "memory": {"zh": "显存", "en": "memory"},
     "load": {"zh": "负载", "en": "load"},

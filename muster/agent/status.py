@@ -66,6 +66,8 @@ class Action(StrEnum):
     """added, removed (names of cards)"""
     MODELS_CHANGED = "models_changed"
     """models (count), problems (count)"""
+    SERVING = "serving"
+    """url, token_file"""
     DRAINING = "draining"
     """reason, timeout_s"""
     LEFT = "left"
@@ -168,6 +170,7 @@ class AgentStatus:
         self.next_heartbeat_at: float | None = None
         self.retry_at: float | None = None
         self.running_jobs = 0
+        self.local_url: str | None = None
         self.models: tuple[ModelRow, ...] = ()
         self.model_problems: tuple[ModelProblem, ...] = ()
         self.server_warnings: tuple[str, ...] = ()
@@ -275,6 +278,7 @@ class AgentStatus:
             "nextHeartbeatInMs": _until(self.next_heartbeat_at),
             "retryInMs": _until(self.retry_at),
             "runningJobs": self.running_jobs,
+            "localUrl": self.local_url,
             "session": self.session,
             "version": self.version,
             "simulated": self.simulated,

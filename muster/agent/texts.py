@@ -28,9 +28,9 @@ class Advice:
     do: str = ""
 
 
-def no_gpu(cause: NoGpuCause, detail: str, locale: Locale) -> Advice:
+def no_gpu(cause: NoGpuCause | str, detail: str, locale: Locale) -> Advice:
     """Why this machine has no usable GPU; `detail` is what the driver or the system said."""
-    what, do = sentences.NO_GPU[cause.value][locale]
+    what, do = sentences.NO_GPU[cause][locale]
     return Advice(f"{what} ({detail})" if detail else what, do)
 
 

@@ -171,6 +171,7 @@ VALUES: Mapping[Action, Mapping[str, Any]] = {
     Action.GPU_CHANGED: {"index": 0, "name": "RTX", "healthy": False, "reason": "gpu_lost"},
     Action.HARDWARE_CHANGED: {"added": (), "removed": ("RTX 4090",)},
     Action.MODELS_CHANGED: {"models": 2, "problems": 0},
+    Action.SERVING: {"url": "http://127.0.0.1:7070", "token_file": "/state/token"},
     Action.DRAINING: {"reason": "", "timeout_s": 300.0},
     Action.LEFT: {"reason": ""},
     Action.NOTE: {"note": Note.SIMULATED},
