@@ -1,7 +1,7 @@
 """The node side: what a machine's owner installs, and a library for inference programs.
 
-`NodeSession` and what it needs are reached from here; they are imported when first asked for, so
-that a part that needs no socket does not load one.
+`Agent`, its `NodeSession` and what they need are reached from here; each is imported when first
+asked for, so that a part that needs no socket does not load one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from muster.agent.agent import Agent as Agent
+    from muster.agent.agent import find_hardware as find_hardware
     from muster.agent.config import AgentConfig as AgentConfig
     from muster.agent.hardware import NoGpuError as NoGpuError
     from muster.agent.inventory import Inventory as Inventory
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
     from muster.agent.status import AgentStatus as AgentStatus
 
 _HOMES = {
+    "Agent": "muster.agent.agent",
     "AgentConfig": "muster.agent.config",
     "AgentStatus": "muster.agent.status",
     "ExitReason": "muster.agent.session",
     "Inventory": "muster.agent.inventory",
     "NoGpuError": "muster.agent.hardware",
     "NodeSession": "muster.agent.session",
+    "find_hardware": "muster.agent.agent",
 }
 
 __all__ = sorted(_HOMES)

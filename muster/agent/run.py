@@ -1,7 +1,6 @@
-"""`muster agent run`: everything put together, signals, exit status.
+"""`muster agent run`: an agent with what its owner sees, signals, exit status.
 
-The session keeps the node in the fleet. Beside it, each in a task of its own and none awaited by a
-heartbeat: the watch over the GPUs, the watch over the models, the panel, the local API.
+The panel and the local API run beside the agent; no heartbeat waits for either.
 
 The first SIGTERM, SIGINT or Windows' stop begins to leave: no new jobs, those that run may finish.
 A second one ends the process there and then.
@@ -15,31 +14,24 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from enum import IntEnum
-from importlib.metadata import PackageNotFoundError, version
 
 from muster.agent import texts
+from muster.agent.agent import Agent, find_hardware, program_version
 from muster.agent.config import AgentConfig, variable_of
 from muster.agent.hardware import Hardware, NoGpuError
 from muster.agent.identity import IdentityFile, StateInUse
-from muster.agent.inventory import Inventory
 from muster.agent.lines import Lines
-from muster.agent.models import ModelScan, ModelSource
-from muster.agent.monitor import GpuMonitor
-from muster.agent.probe import probe
 from muster.agent.session import ExitReason, NodeSession
-from muster.agent.simulated import SimulatedSource, SimulateError, simulated
+from muster.agent.simulated import SimulateError
 from muster.agent.status import Action, AgentStatus
 from muster.agent.texts import Advice
 from muster.agent.trouble import Note
 from muster.wire.errors import Locale
 
 logger = logging.getLogger("muster.agent")
-
-MODELS_AWAITED_S = 5.0
-"""How long the first look at the models may take before the node registers without them."""
 
 _LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h"
 
@@ -83,13 +75,6 @@ def run(config: AgentConfig, locale: Locale, *, terminal: bool) -> int:
         identity.unlock()
 
 
-async def find_hardware(config: AgentConfig) -> Hardware:
-    """This machine's hardware, or what it shall pretend. Raises NoGpuError, SimulateError."""
-    if config.simulate is not None:
-        return simulated(config.simulate)
-    return await probe(config.probe_deadline_s)
-
-
 def _lock(identity: IdentityFile, locale: Locale) -> None:
     try:
         identity.lock()
@@ -100,62 +85,6 @@ def _lock(identity: IdentityFile, locale: Locale) -> None:
         logger.debug("the state directory can't be locked: %s", error)
 
 
-class Agent:
-    """The parts of one agent that know its node, made but not yet running."""
-
-    def __init__(
-        self,
-        config: AgentConfig,
-        hardware: Hardware,
-        status: AgentStatus,
-        identity: IdentityFile,
-    ) -> None:
-        pretends = config.simulate is not None
-        self._debounce_s = config.models_debounce_s
-        self._models = ModelSource(config.models_dir, config.models_file)
-        self._models_known = asyncio.Event()
-        self._monitor = GpuMonitor(
-            hardware,
-            interval_s=config.gpu_interval_s,
-            deadline_s=config.gpu_deadline_s,
-            source=SimulatedSource(hardware) if pretends else None,
-            on_change=self._on_gpus,
-        )
-        inventory = Inventory(
-            hardware,
-            monitor=self._monitor,
-            probe=lambda: find_hardware(config),
-            version=status.version,
-            labels=config.labels,
-            accept_public_jobs=config.accept_public_jobs,
-            max_concurrent_jobs=config.max_concurrent_jobs,
-            simulated=pretends,
-        )
-        self.session = NodeSession(config, inventory, status, identity)
-
-    async def run(self) -> ExitReason:
-        """Runs until the session ends. A bug in any part ends all of it, with its exception."""
-        async with asyncio.TaskGroup() as group:
-            beside = (
-                group.create_task(self._monitor.run()),
-                group.create_task(self._models.watch(self._on_models, self._debounce_s)),
-            )
-            with suppress(TimeoutError):
-                async with asyncio.timeout(MODELS_AWAITED_S):
-                    await self._models_known.wait()
-            reason = await self.session.run()
-            for task in beside:
-                task.cancel()
-        return reason
-
-    def _on_models(self, scan: ModelScan) -> None:
-        self._models_known.set()
-        self.session.set_models(scan)
-
-    def _on_gpus(self) -> None:
-        self.session.gpus_changed()
-
-
 class _Running:
     """One run of the program, from looking at the hardware to the exit status."""
 
@@ -163,7 +92,7 @@ class _Running:
         self._config = config
         self._locale: Locale = locale
         self._identity = identity
-        self._status = AgentStatus(_version(), simulated=config.simulate is not None)
+        self._status = AgentStatus(program_version(), simulated=config.simulate is not None)
 
     async def run(self, *, panel: bool) -> int:
         if not panel:
@@ -172,9 +101,10 @@ class _Running:
         stopping = Stopping(panel=panel)
         with stopping.installed():
             try:
-                agent = Agent(self._config, await self._hardware(), self._status, self._identity)
+                hardware = await self._hardware()
             except asyncio.CancelledError:
                 return Exit.LEFT  # asked to stop while still looking for the hardware
+            agent = Agent(self._config, hardware, self._status, self._identity)
             stopping.session = agent.session
             async with AsyncExitStack() as stack:
                 if self._config.status_port is not None:
@@ -192,7 +122,7 @@ class _Running:
             advice = texts.setting("simulate", error.expected, error.entry, self._locale)
             raise CannotRunError(advice, Exit.USAGE) from None
         except NoGpuError as error:
-            status.tell(Action.NO_GPU, cause=error.cause.value, detail=error.detail)
+            status.tell(Action.NO_GPU, cause=error.cause, detail=error.detail)
             advice = texts.no_gpu(error.cause, error.detail, self._locale)
             raise CannotRunError(advice, Exit.NO_GPU) from None
         names = [gpu.name for gpu in found.gpus]
@@ -276,10 +206,3 @@ def _stop_signals() -> tuple[signal.Signals, ...]:
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _version() -> str:
-    try:
-        return version("muster")
-    except PackageNotFoundError:
-        return "unknown"

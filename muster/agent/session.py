@@ -111,7 +111,7 @@ class NodeSession:
         self._may_forget = True
         self._life: Life | None = None
         self._conversation: Conversation | None = None
-        self._healthy: dict[int, bool] = {}
+        self._ills: dict[int, str | None] = {}
         self._results: deque[dict[str, Any]] = deque(maxlen=RESULTS_KEPT)
         self._leaving: Leaving | None = None
         self._gone = asyncio.Event()
@@ -171,10 +171,10 @@ class NodeSession:
             self._life.beat_now()
 
     def gpus_changed(self) -> None:
-        """A card fell ill or recovered; told at once."""
+        """A card fell ill, recovered, or is ill for another reason; told at once."""
         for row in self.inventory.gpu_rows():
-            if self._healthy.get(row.index, True) != row.healthy:
-                self._healthy[row.index] = row.healthy
+            if self._ills.get(row.index) != row.reason:
+                self._ills[row.index] = row.reason
                 self.status.tell(
                     Action.GPU_CHANGED,
                     index=row.index,
@@ -349,7 +349,7 @@ class NodeSession:
         problem = NoGpu(error.cause, error.detail)
         if self.status.problem != problem:
             self.status.change(problem=problem)
-            self.status.tell(Action.NO_GPU, cause=error.cause.value, detail=error.detail)
+            self.status.tell(Action.NO_GPU, cause=error.cause, detail=error.detail)
 
     # Leaving
 
