@@ -15,7 +15,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    Group,
+    OverflowMethod,
+    RenderableType,
+    RenderResult,
+)
 from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
@@ -36,7 +43,7 @@ not age: drawing costs milliseconds, and an idle agent should cost nothing."""
 SETTLE_S = 0.1
 """The least time between two drawings."""
 
-BAR_WIDTH = 8
+BAR_WIDTH = 6
 GPUS_MOST = 8
 MODELS_MOST = 4
 PROBLEMS_MOST = 6
@@ -254,7 +261,8 @@ class _Drawing:
             return None
         grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(no_wrap=True, style=_QUIET, min_width=8)
-        grid.add_column(no_wrap=True, overflow="ellipsis", style=_QUIET, ratio=1)
+        cut: OverflowMethod = "crop" if self._ascii_only else "ellipsis"
+        grid.add_column(no_wrap=True, overflow=cut, style=_QUIET, ratio=1)
         for event in reversed(events):
             grid.add_row(_clock(event["at"] / 1000), event["message"])
         return grid

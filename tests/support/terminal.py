@@ -19,6 +19,12 @@ import pyte
 DEADLINE_S = 20.0
 
 
+def _surroundings() -> dict[str, str]:
+    """Our own environment, without the size and the looks of the terminal we run in."""
+    ours = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
 class _Screen(pyte.Screen):
     """A screen with an alternate one beside it: leaving that finds the first as it was, empty."""
 
@@ -48,7 +54,7 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color", **environ},
+            env=_surroundings() | {"TERM": "xterm-256color", **environ},
             start_new_session=True,
         )
         os.close(theirs)

@@ -60,6 +60,7 @@ def test_it_shows_where_a_working_node_stands(locale: Locale, width: int) -> Non
         "10.2 / 24 GiB",
         "62 %",
         "61 °C",
+        texts.word("unhealthy", locale),
         texts.gpu_reason("gpu_lost", locale),
         "mdl-nmt-zh-en-base-v1 (nmt zh→en)",
         texts.duration(12 * 60, locale),
