@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from muster.agent.facts import Answer, CardReading, CardWanted
+from muster.agent.facts import Answer, CardReading, CardWanted, Request
 from muster.agent.hardware import GpuSnapshot, GpuState, Hardware
 from muster.agent.health import CardHealth
 from muster.agent.worker import Worker, WorkerError
 
 FIRST_DEADLINE_S = 10.0
-"""For the first answer of a worker: the driver may have to wake up first, which takes seconds on a
+"""For the first words of a worker: the driver may have to wake up first, which takes seconds on a
 machine with many cards."""
 
 SLOW_SOURCES_S = {"nvidia-smi": 30.0, "macos": 30.0}
@@ -124,11 +124,10 @@ class GpuMonitor:
                 cards[at].see(answer["reading"], self._clock())
                 late[at].answered()
 
-        deadline_s = self._deadline_s if self._worker.pid else self._first_deadline_s
+        request: Request = {"ask": "read", "source": self._hardware.source, "cards": wanted}
+        first_s = self._deadline_s if self._worker.pid else self._first_deadline_s
         try:
-            await self._worker.ask(
-                {"ask": "read", "source": self._hardware.source, "cards": wanted}, deadline_s, told
-            )
+            await self._worker.ask(request, first_s, told, each_s=self._deadline_s)
         except WorkerError as error:
             # The first that has not answered is the one that hangs; before `begun` it is all.
             for at in waiting[:1] if begun else waiting:

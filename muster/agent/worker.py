@@ -46,6 +46,7 @@ class Worker:
     def __init__(self, root: Path = Path("/")) -> None:
         """`root` is where sysfs and procfs are read."""
         self._root = root
+        self._one_at_a_time = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._dying: asyncio.subprocess.Process | None = None
 
@@ -55,25 +56,42 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     async def ask(
-        self, request: Request, deadline_s: float, told: Callable[[Answer], None]
+        self,
+        request: Request,
+        deadline_s: float,
+        told: Callable[[Answer], None],
+        *,
+        each_s: float | None = None,
     ) -> None:
         """Asks, and hands each line of the answer to `told` as it comes.
 
-        Raises WorkerError; what was told until then holds. Starting a worker counts as answering.
+        The answer must be complete in `deadline_s`, the start of a worker included; with `each_s`
+        only its first line must, and each further one in that time after the one before.
+        Raises WorkerError; what was told until then holds.
         """
-        try:
-            async with asyncio.timeout(deadline_s):
-                await self._ask(request, told)
-        except TimeoutError:
-            await self._kill()
-            raise WorkerHung(f"no answer within {deadline_s:g} s") from None
-        except BaseException:
-            await self._kill()
-            raise
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(deadline_s) as limit:
+
+                    def hear(answer: Answer) -> None:
+                        if each_s is not None:
+                            limit.reschedule(asyncio.get_running_loop().time() + each_s)
+                        told(answer)
+
+                    await self._ask(request, hear)
+            except TimeoutError:
+                await self._kill()
+                raise WorkerHung("no answer in time") from None
+            except BaseException:
+                await self._kill()
+                raise
 
     async def close(self) -> None:
-        """Ends the worker, if there is one."""
-        await self._kill()
+        """Ends the worker, if there is one; a question that waits for it fails."""
+        if self._process is not None:
+            _kill_with_children(self._process)
+        async with self._one_at_a_time:
+            await self._kill()
 
     async def _ask(self, request: Request, told: Callable[[Answer], None]) -> None:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from muster.agent.facts import Answer, CardReading, CardWanted, Source
 from muster.agent.worker import Worker
+from tests.support.fleet import until
 
 DEADLINE_S = 20.0
 """Far beyond what an answer takes on a busy machine."""
@@ -27,6 +29,15 @@ async def read(worker: Worker, *uuids: str, source: Source = "nvml") -> dict[str
     cards = [wanted(uuid, at=at) for at, uuid in enumerate(uuids)]
     await worker.ask({"ask": "read", "source": source, "cards": cards}, DEADLINE_S, told)
     return readings
+
+
+async def eventually(true: Callable[[], bool], what: str) -> None:
+    """Waits for something to become true; fails with its name when it does not."""
+
+    async def holds() -> bool:
+        return true()
+
+    await until(holds, what, timeout_s=30.0)
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
