@@ -35,8 +35,9 @@ bench: env ## CPU per heartbeat and bytes per node, beside the targets
 mutants: env ## break each guard in turn: the suite must fail every time
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-docs: env ## draw the diagrams and tables of docs/ from the code
+docs: env ## draw the diagrams, tables and panels of docs/ from the code
 	$(BIN)/python -m sweeper.diagram $(ARGS)
+	$(BIN)/python -m tests.support.pictures
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

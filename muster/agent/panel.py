@@ -56,9 +56,9 @@ _MARKS = {
     "draining": ("▼", "v", "blue"),
     "offline": ("○", "o", "red"),
     "failed": ("✖", "x", "red"),
-    "idle": ("○", "o", "bright_black"),
+    "idle": ("○", "o", "default"),
 }
-_QUIET = "bright_black"
+_QUIET = "dim"
 
 
 async def show(status: AgentStatus, locale: Locale, console: Console | None = None) -> None:
@@ -190,7 +190,7 @@ class _Drawing:
     def headline(self) -> RenderableType:
         """Status, why, and what to do."""
         state = self._state
-        status = Text(f"{self._mark} {self._status_word()}", f"bold {self.colour}")
+        status = Text.assemble((f"{self._mark} {self._status_word()}", f"bold {self.colour}"))
         if state["since"] and state["online"]:
             status.append(f"  {self._word('since', age=self._age(state['since']))}", _QUIET)
         lines: list[RenderableType] = [status]
