@@ -86,7 +86,8 @@ def _page(port: int, path: str) -> str:
 
 
 @contextmanager
-def _server(name: str, module: list[str], port: int, log: Path, url: str) -> Iterator[Child]:
+def served(name: str, module: list[str], port: int, log: Path, url: str) -> Iterator[Child]:
+    """A server on that port, answering."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
     environ |= {
         "MUSTER_REDIS_URL": url, "MUSTER_REDIS_PREFIX": "bench", "MUSTER_HOST": "127.0.0.1",
@@ -128,7 +129,7 @@ async def _measure(
     load: Load,
 ) -> Samples:
     found = Samples()
-    with _server(name, module, port, directory / f"{name}.log", url) as child:
+    with served(name, module, port, directory / f"{name}.log", url) as child:
         sockets = Sockets(port)
         try:
             processor = Processor(child.process.pid)

@@ -79,15 +79,12 @@ class FakeNvml:
         new.replace(self._control)
 
 
-@pytest.fixture(scope="session")
-def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, built once; without a C compiler its tests are skipped, in CI they fail."""
+def build(directory: Path) -> Path:
+    """Builds the library there. Raises FileNotFoundError without a C compiler."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        if in_ci():
-            pytest.fail("a C compiler is needed: install gcc and libc6-dev")
-        pytest.skip("no C compiler")
-    library = tmp_path_factory.mktemp("nvml") / LIBRARY
+        raise FileNotFoundError("a C compiler is needed: install gcc and libc6-dev")
+    library = directory / LIBRARY
     subprocess.run(
         [
             compiler,
@@ -97,6 +94,17 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     return library
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library, built once; without a C compiler its tests are skipped, in CI they fail."""
+    try:
+        return build(tmp_path_factory.mktemp("nvml"))
+    except FileNotFoundError as error:
+        if in_ci():
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture
