@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from muster.agent.facts import Answer, CardReading, Request
+from muster.agent.facts import Answer, CardReading, Request, Source
 from muster.agent.hardware import Gpu, GpuSnapshot, Hardware
 from muster.agent.monitor import LATE_MOST_S, GpuMonitor
 from muster.agent.simulated import SimulatedSource, simulated
@@ -138,10 +139,11 @@ async def test_a_card_that_hangs_is_late_and_the_others_are_read_the_next_time()
 
 async def test_a_card_that_hangs_is_asked_ever_less_often_and_is_healthy_when_it_answers() -> None:
     watched = Watched(2)
-    watched.worker.hangs_at = 1
-    for _ in range(40):
-        assert await watched.reasons() == [None, "probe_timeout"]
-    rounds = [at for at, asked in enumerate(watched.worker.asked) if 1 in asked]
+    watched.worker.hangs_at = 0
+    assert await watched.reasons() == ["probe_timeout", None]
+    for _ in range(39):
+        assert await watched.reasons() == ["probe_timeout", None]
+    rounds = [at for at, asked in enumerate(watched.worker.asked) if 0 in asked]
     pauses = [(late - early) * INTERVAL_S for early, late in pairwise(rounds)]
     assert pauses[:6] == [5, 10, 20, 40, LATE_MOST_S, LATE_MOST_S]
     watched.worker.hangs_at = None
@@ -201,6 +203,45 @@ async def test_a_change_of_health_or_of_its_reason_is_told_at_once_and_once() ->
     watched.worker.readings = {}
     await watched.look()
     assert watched.changes == 3
+
+
+async def test_what_is_learnt_of_cards_that_were_replaced_meanwhile_is_not_told() -> None:
+    watched = Watched(1)
+
+    class Replacing(Scripted):
+        async def ask(
+            self,
+            request: Request,
+            deadline_s: float,
+            told: Callable[[Answer], None],
+            *,
+            each_s: float | None = None,
+        ) -> None:
+            watched.monitor.replace(machine_with(2))
+            told({"at": 0, "reading": {"fault": "gpu_lost"}})
+
+    watched.monitor._worker = Replacing()
+    await watched.monitor.look()
+    assert [state.healthy for state in watched.monitor.latest().gpus] == [True, True]
+    assert watched.changes == 0
+
+
+@pytest.mark.parametrize(("source", "pause_s"), [("nvml", 5.0), ("amd", 5.0), ("nvidia-smi", 30.0)])
+async def test_a_source_that_starts_a_program_for_each_look_is_asked_less_often(
+    monkeypatch: pytest.MonkeyPatch, source: Source, pause_s: float
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        raise asyncio.CancelledError
+
+    hardware = msgspec.structs.replace(machine_with(1), source=source)
+    monitor = GpuMonitor(hardware, INTERVAL_S, DEADLINE_S, worker=Scripted())
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await monitor.run()
+    assert slept == [pause_s]
 
 
 async def test_figures_alone_are_no_change() -> None:

@@ -355,6 +355,21 @@ def test_a_lost_cards_handle_stays_dead_until_the_library_is_started_anew_after_
     assert fault() is None  # a library that did not start is tried again at once
 
 
+def test_a_library_whose_cards_are_well_is_not_started_anew(
+    nvml_library: Path, machine: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(nvml_library)))
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    now = 1000.0
+    nvml = Nvml(tmp_path, clock=lambda: now)
+    machine.card()
+    nvml.begin()
+    machine.set({"0.epoch": 1})  # only handles from before are dead now
+    now += 1000.0
+    nvml.begin()
+    assert nvml.read(wanted("GPU-0")) == {"fault": "gpu_lost"}
+
+
 async def test_a_card_nobody_lists_any_more_is_lost(machine: FakeNvml, worker: Worker) -> None:
     machine.card()
     assert (await read(worker, "GPU-elsewhere"))["GPU-elsewhere"] == {"fault": "gpu_lost"}
