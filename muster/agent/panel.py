@@ -36,7 +36,7 @@ from muster.wire.errors import Locale
 if TYPE_CHECKING:
     from muster.agent.status import AgentStatus
 
-REFRESH_S = 5.0
+REFRESH_S = 30.0
 """How often ages are drawn anew while nothing changes. Instants are shown as clock times, which do
 not age: drawing costs milliseconds, and an idle agent should cost nothing."""
 

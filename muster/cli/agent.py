@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from muster.agent.config import AgentConfig, ConfigError, read_labels, shown_url, variable_of
+from muster.agent.config import (
+    PREFIX,
+    AgentConfig,
+    ConfigError,
+    read_labels,
+    shown_url,
+    variable_of,
+)
 from muster.agent.language import pick
 from muster.cli import agent_help as explain
 from muster.wire.errors import Locale
@@ -283,7 +290,15 @@ def _config(locale: Locale | None, **given: Any) -> AgentConfig:
             given["labels"] = read_labels(given["labels"])
         return AgentConfig.load(locale=locale, **given)
     except ConfigError as error:
-        _end_for_setting(error.name, error.expected, error.got, pick(locale))
+        _end_for_setting(_as_given(error.name), error.expected, error.got, pick(locale))
+
+
+def _as_given(name: str) -> str:
+    """A setting as its owner gave it: the option, or the variable where there is no option."""
+    options = {"servers": "--server", "labels": "--label", "drain_timeout_s": "--drain-timeout"}
+    if name in options or name.startswith(PREFIX):
+        return options.get(name, name)
+    return variable_of(name) if name.endswith("_s") else "--" + name.replace("_", "-")
 
 
 def _setting_row(
