@@ -1,11 +1,12 @@
 """NVIDIA's cards by NVML, through `nvidia-ml-py`. Runs in the worker: any call here may hang.
 
-Two rules hold.
+Three rules hold.
 A call that fails in a way that only means "not told" (not supported, not permitted, unknown to
 this driver) leaves its figure out; any other failure is a fault of the card, an unknown code
 included: a code nobody has met yet is no reason to call a card healthy.
 A card that was lost is looked for again by starting the library anew, as handles taken before it
 was lost stay dead; that costs time on a big machine, so not more often than every 30 s.
+No card is touched before it is asked for: one that hangs must not keep the others from answering.
 
 A card in MIG mode stands for nothing itself: its slices are the cards.
 """
@@ -54,8 +55,10 @@ class Nvml:
         self._clock = clock
         self._started_at: float | None = None
         self._restart = False
+        self._count = 0
         self._cards: list[_Card] = []
-        self._broken: list[Any] = []
+        self._opened: dict[int, Any] = {}
+        """The numbers of the cards that were touched: None, or the error that they answered."""
         self._xids: Xids | None = None
         self._heard: dict[tuple[int, int | None], list[int]] = {}
 
@@ -63,6 +66,8 @@ class Nvml:
         """All cards and slices that can be used; raises NoGpuError if there is none."""
         self.begin()
         driver = _told(pynvml.nvmlSystemGetDriverVersion)
+        for number in range(self._count):
+            self._open(number)
         found: list[CardFound] = []
         for card in self._cards:
             try:
@@ -77,14 +82,13 @@ class Nvml:
                     }
                 )
             except pynvml.NVMLError as error:
-                self._broken.append(error)
+                self._opened[card.number] = error
         if found:
             return found
-        if self._broken:
-            raise nvidia.failed(self._broken[0].value, _said(self._broken[0]), self._root)
-        if pynvml.nvmlDeviceGetCount():
-            raise nvidia.no_slices()
-        raise nvidia.none_listed(self._root)
+        for answered in self._opened.values():
+            if answered is not None:
+                raise nvidia.failed(answered.value, _said(answered), self._root)
+        raise nvidia.no_slices() if self._count else nvidia.none_listed(self._root)
 
     def begin(self) -> None:
         """Makes the library ready and hears what it has to tell; raises NoGpuError."""
@@ -97,10 +101,11 @@ class Nvml:
             try:
                 pynvml.nvmlInit()
                 self._started_at, self._restart = now, False
-                self._list()
+                self._count = pynvml.nvmlDeviceGetCount()
             except pynvml.NVMLError as error:
                 self._stop()
                 raise nvidia.failed(error.value, _said(error), self._root) from None
+            self._cards, self._opened, self._xids = [], {}, Xids()
         self._hear()
 
     def read(self, wanted: CardWanted) -> CardReading:
@@ -108,8 +113,8 @@ class Nvml:
         card = self._card(wanted)
         if card is None:
             self._restart = True
-            code = self._broken[0].value if self._broken else nvidia.GPU_IS_LOST
-            return {"fault": nvidia.fault(code)}
+            error = self._opened.get(-1 if wanted["index"] is None else wanted["index"])
+            return {"fault": nvidia.fault(nvidia.GPU_IS_LOST if error is None else error.value)}
         try:
             reading = _read(card)
         except pynvml.NVMLError as error:
@@ -120,17 +125,22 @@ class Nvml:
             reading["xids"] = xids
         return reading
 
-    def _list(self) -> None:
-        self._cards, self._broken = [], []
-        for number in range(pynvml.nvmlDeviceGetCount()):
-            try:
-                whole = pynvml.nvmlDeviceGetHandleByIndex(number)
-                slices = _slices(whole)
-                for handle in (whole,) if slices is None else slices:
-                    self._cards.append(_made(handle, whole, number))
-            except pynvml.NVMLError as error:
-                self._broken.append(error)
-        self._xids = Xids(card.whole for card in self._cards)
+    def _open(self, number: int) -> None:
+        """Touches a card for the first time: finds its slices, listens to it."""
+        if number in self._opened:
+            return
+        self._opened[number] = None
+        try:
+            whole = pynvml.nvmlDeviceGetHandleByIndex(number)
+            slices = _slices(whole)
+            self._cards += [_made(handle, whole, number) for handle in slices or ()]
+            if slices is None:
+                self._cards.append(_made(whole, whole, number))
+        except pynvml.NVMLError as error:
+            self._opened[number] = error
+        else:
+            assert self._xids is not None
+            self._xids.listen(whole)
 
     def _stop(self) -> None:
         if self._started_at is not None:
@@ -139,12 +149,14 @@ class Nvml:
                 pynvml.nvmlShutdown()
 
     def _card(self, wanted: CardWanted) -> _Card | None:
-        """The card with that uuid; of one that has none, the card with that number."""
-        for card in self._cards:
-            if wanted["uuid"] in (None, card.uuid) and (
-                wanted["uuid"] is not None or card.number == wanted["index"]
-            ):
-                return card
+        """The card, first looked for under the number it had when it was found."""
+        first = [] if wanted["index"] is None else [wanted["index"]]
+        for number in (None, *first, *range(self._count)):
+            if number is not None and number < self._count:
+                self._open(number)
+            for card in self._cards:
+                if _is(card, wanted):
+                    return card
         return None
 
     def _hear(self) -> None:
@@ -153,6 +165,13 @@ class Nvml:
             for card in self._cards:
                 if address(card.whole) == xid.device and xid.instance in (None, card.instance):
                     self._heard.setdefault(_key(card), []).append(xid.code)
+
+
+def _is(card: _Card, wanted: CardWanted) -> bool:
+    """By its uuid; a card that has none by its number."""
+    if wanted["uuid"] is None:
+        return card.number == wanted["index"]
+    return card.uuid == wanted["uuid"]
 
 
 def _slices(whole: Any) -> list[Any] | None:

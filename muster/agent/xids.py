@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -29,16 +28,18 @@ class Xid(NamedTuple):
 class Xids:
     """What is listened to. Where neither system nor card offers events, nothing is ever heard."""
 
-    def __init__(self, devices: Iterable[Any]) -> None:
+    def __init__(self) -> None:
         self._events: Any = None
         with suppress(pynvml.NVMLError):
             self._events = pynvml.nvmlEventSetCreate()
-        if self._events is None:
-            return
-        wanted = pynvml.nvmlEventTypeXidCriticalError
-        for device in {address(device): device for device in devices}.values():
+
+    def listen(self, device: Any) -> None:
+        """From now on what happens to this card is heard, if it can be."""
+        if self._events is not None:
             with suppress(pynvml.NVMLError):
-                pynvml.nvmlDeviceRegisterEvents(device, wanted, self._events)
+                pynvml.nvmlDeviceRegisterEvents(
+                    device, pynvml.nvmlEventTypeXidCriticalError, self._events
+                )
 
     def take(self) -> list[Xid]:
         """What came since the last call."""

@@ -9,10 +9,11 @@ from pathlib import Path
 import pynvml
 import pytest
 
+from muster.agent.facts import CardReading, Request
 from muster.agent.hardware import Gpu, Hardware, NoGpuCause, NoGpuError
 from muster.agent.nvml import Nvml
 from muster.agent.probe import probe
-from muster.agent.worker import Worker
+from muster.agent.worker import Worker, WorkerHung
 from tests.fake_nvml import HANG, FakeNvml
 from tests.support.cards import DEADLINE_S, read, tree, wanted
 
@@ -431,6 +432,48 @@ async def test_an_xid_of_one_slice_spares_the_others(machine: FakeNvml, worker: 
     machine.set({"xids": "0:62:2,0:79"})
     readings = await read(worker, "MIG-0-0", "MIG-0-1")
     assert [reading["xids"] for reading in readings.values()] == [[79], [79]]
+
+
+async def test_a_card_that_hangs_at_every_touch_lets_those_asked_before_it_answer(
+    machine: FakeNvml, worker: Worker
+) -> None:
+    machine.card()
+    machine.card()
+    machine.set({"0.*": HANG})
+    answered: list[int] = []
+    request: Request = {
+        "ask": "read",
+        "source": "nvml",
+        "cards": [wanted("GPU-1", at=1, index=1), wanted("GPU-0", at=0, index=0)],
+    }
+    with pytest.raises(WorkerHung):
+        await worker.ask(
+            request,
+            DEADLINE_S,
+            lambda answer: answered.append(answer["at"]) if "at" in answer else None,
+            each_s=2.0,
+        )
+    assert answered == [1]
+
+
+async def test_a_card_that_got_another_number_is_found_by_its_uuid(
+    machine: FakeNvml, worker: Worker
+) -> None:
+    machine.card()
+    machine.card()
+    machine.set({"0.temperature": 50, "1.temperature": 60})
+    readings: list[CardReading] = []
+    request: Request = {
+        "ask": "read",
+        "source": "nvml",
+        "cards": [wanted("GPU-0", index=1), wanted("GPU-1", index=7)],
+    }
+    await worker.ask(
+        request,
+        DEADLINE_S,
+        lambda answer: readings.append(answer["reading"]) if "reading" in answer else None,
+    )
+    assert [reading["temperature_c"] for reading in readings] == [50, 60]
 
 
 @pytest.mark.parametrize("call", ["nvmlEventSetCreate", "nvmlDeviceRegisterEvents"])
