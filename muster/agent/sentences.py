@@ -196,13 +196,13 @@ ERRORS: Mapping[ErrorCode, Both] = {
     },
     ErrorCode.INVALID_MESSAGE: {
         "zh": "如果指出的是模型或标签, 请改正 model.json、models.toml 或设置\n"
-        "否则请升级节点程序: pip install -U 'muster[agent]', 并把这条信息告诉管理员",
+        "否则请升级节点程序, 并把这条信息告诉管理员",
         "en": "if a model or a label is named, mend model.json, models.toml or the setting\n"
-        "else upgrade the agent (pip install -U 'muster[agent]'); tell the operator this message",
+        "else upgrade the agent, and tell the operator this message",
     },
     ErrorCode.INVALID_CAPABILITY_SCHEMA: {
-        "zh": "升级节点程序后重新启动: pip install -U 'muster[agent]'",
-        "en": "upgrade the agent, then start it again: pip install -U 'muster[agent]'",
+        "zh": "升级节点程序后重新启动; 新版本向管理员索取",
+        "en": "upgrade the agent, then start it again; the operator has the new version",
     },
     ErrorCode.NODE_ID_CONFLICT: {
         "zh": "节点程序会清除已保存的 node_id, 以新节点的身份注册一次\n"
@@ -244,11 +244,11 @@ CLOSES: Mapping[int, BothPairs] = {
     1008: {
         "zh": (
             "服务器读不懂的消息太多, 连接被关闭",
-            "升级节点程序: pip install -U 'muster[agent]'",
+            "升级节点程序; 新版本向管理员索取",
         ),
         "en": (
             "too many messages the server could not read",
-            "upgrade the agent: pip install -U 'muster[agent]'",
+            "upgrade the agent; the operator has the new version",
         ),
     },
     1009: {
@@ -644,9 +644,8 @@ STATE_IN_USE: BothPairs = {
 }
 
 UNKNOWN: Both = {
-    "zh": "升级节点程序: pip install -U 'muster[agent]'; 若无帮助, 联系管理员",
-    "en": "upgrade the agent: pip install -U 'muster[agent]'; if that does not help, "
-    "ask the operator",
+    "zh": "升级节点程序; 若无帮助, 联系管理员",
+    "en": "upgrade the agent; if that does not help, ask the operator",
 }
 
 NOBODY_ANSWERS: BothPairs = {
@@ -667,8 +666,8 @@ NOBODY_ANSWERS: BothPairs = {
 }
 
 MISSING_PARTS: BothPairs = {
-    "zh": ("缺少节点程序的组件", "pip install 'muster[agent]'"),
-    "en": ("parts of the agent are not installed", "pip install 'muster[agent]'"),
+    "zh": ("缺少节点程序的组件", "在 Muster 源码目录中运行: pip install '.[agent]'"),
+    "en": ("parts of the agent are not installed", "in Muster's source: pip install '.[agent]'"),
 }
 
 # What happened, by the action of an event, where the event's own code does not say it better.

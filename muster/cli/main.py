@@ -118,7 +118,9 @@ def _become(module: str, arguments: list[str]) -> NoReturn:
 
 def _need(module: str) -> None:
     if find_spec(module) is None or find_spec("redis") is None:
-        typer.echo("This needs the server's parts: pip install 'muster[server]'", err=True)
+        typer.echo(
+            "This needs the server's parts; in Muster's source: pip install '.[server]'", err=True
+        )
         raise typer.Exit(2)
 
 
