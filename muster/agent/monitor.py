@@ -25,6 +25,10 @@ machine with many cards."""
 SLOW_SOURCES_S = {"nvidia-smi": 30.0, "macos": 30.0}
 """Sources that start a process for each look are asked no more often than this."""
 
+STOPPED_S = 2.0
+"""When an answer is later than twice its deadline and this, it was the agent that stood still, not a
+card: the machine slept, or somebody stopped the process."""
+
 LATE_MOST_S = 60.0
 """A card that hangs is asked again at least this often."""
 
@@ -102,45 +106,70 @@ class GpuMonitor:
             self.on_change()
 
     async def _ask(self, cards: list[CardHealth], late: list[_Late]) -> None:
-        now = self._clock()
-        order = sorted(range(len(cards)), key=lambda at: late[at].times)
-        asked = [at for at in order if late[at].due_at <= now]
-        if not asked:
+        round_ = _Round(cards, late, self._clock)
+        if not round_.waiting:
             return
-        wanted: list[CardWanted] = [
-            {"at": at, "uuid": cards[at].state.uuid, "index": cards[at].state.index} for at in asked
-        ]
-        waiting = list(asked)
-        begun = False
-        fault = "gpu_lost"
-
-        def told(answer: Answer) -> None:
-            nonlocal begun, fault
-            begun = begun or answer.get("begun", False)
-            fault = answer.get("fault", fault)
-            if "reading" in answer:
-                at = answer["at"]
-                waiting.remove(at)
-                cards[at].see(answer["reading"], self._clock())
-                late[at].answered()
-
-        request: Request = {"ask": "read", "source": self._hardware.source, "cards": wanted}
+        request: Request = {
+            "ask": "read",
+            "source": self._hardware.source,
+            "cards": round_.wanted(),
+        }
         first_s = self._deadline_s if self._worker.pid else self._first_deadline_s
         try:
-            await self._worker.ask(request, first_s, told, each_s=self._deadline_s)
+            await self._worker.ask(request, first_s, round_.told, each_s=self._deadline_s)
         except WorkerError as error:
-            # The first that has not answered is the one that hangs; before `begun` it is all.
-            for at in waiting[:1] if begun else waiting:
-                cards[at].miss(error.code)
-                late[at].missed(self._clock())
+            if self._clock() - round_.heard_at <= 2 * first_s + STOPPED_S:
+                round_.failed(error.code)
         else:
-            for at in waiting:
-                cards[at].miss(fault)
+            round_.ended()
 
     def _memory_percent(self) -> float | None:
         told = [card.memory for card in self._cards if card.memory is not None]
         total = sum(of for _, of in told)
         return round(100 * sum(used for used, _ in told) / total, 1) if total else None
+
+
+class _Round:
+    """One look at the cards whose turn it is; those that were late come last."""
+
+    def __init__(
+        self, cards: list[CardHealth], late: list[_Late], clock: Callable[[], float]
+    ) -> None:
+        self._cards = cards
+        self._late = late
+        self._clock = clock
+        self._begun = False
+        self._fault = "gpu_lost"
+        self.heard_at = clock()
+        order = sorted(range(len(cards)), key=lambda at: late[at].times)
+        self.waiting = [at for at in order if late[at].due_at <= self.heard_at]
+
+    def wanted(self) -> list[CardWanted]:
+        """What the worker is asked for."""
+        states = [(at, self._cards[at].state) for at in self.waiting]
+        return [{"at": at, "uuid": state.uuid, "index": state.index} for at, state in states]
+
+    def told(self, answer: Answer) -> None:
+        """A line of the worker's answer."""
+        self.heard_at = self._clock()
+        self._begun = self._begun or answer.get("begun", False)
+        self._fault = answer.get("fault", self._fault)
+        if "reading" in answer:
+            at = answer["at"]
+            self.waiting.remove(at)
+            self._cards[at].see(answer["reading"], self.heard_at)
+            self._late[at].answered()
+
+    def failed(self, code: str) -> None:
+        """The answer broke off: the first card that has none is to blame, before `begun` all."""
+        for at in self.waiting[:1] if self._begun else self.waiting:
+            self._cards[at].miss(code)
+            self._late[at].missed(self._clock())
+
+    def ended(self) -> None:
+        """The answer is complete: cards without a reading are not known any more."""
+        for at in self.waiting:
+            self._cards[at].miss(self._fault)
 
 
 class _Late:

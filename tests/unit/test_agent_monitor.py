@@ -46,6 +46,7 @@ class Scripted(Worker):
         self.asked: list[list[int]] = []
         self.deadlines: list[float] = []
         self.warm = False
+        self.lasts: Callable[[], None] = lambda: None
 
     @property
     def pid(self) -> int | None:
@@ -72,6 +73,7 @@ class Scripted(Worker):
         told({"begun": True})
         for card in request["cards"]:
             if card["at"] == self.hangs_at:
+                self.lasts()
                 raise WorkerHung
             if self.crashes:
                 raise WorkerError
@@ -166,6 +168,16 @@ async def test_a_driver_that_hangs_before_any_card_makes_all_of_them_late() -> N
     assert await watched.reasons() == ["probe_timeout", "probe_timeout"]
     watched.worker.hangs_at_once = False
     assert await watched.reasons() == [None, None]
+
+
+async def test_an_agent_that_was_stopped_itself_blames_no_card() -> None:
+    watched = Watched(1)
+    await watched.look()
+    watched.worker.hangs_at = 0
+    watched.worker.lasts = lambda: setattr(watched, "now", watched.now + 120.0)
+    assert await watched.reasons() == [None]
+    watched.worker.lasts = lambda: setattr(watched, "now", watched.now + DEADLINE_S)
+    assert await watched.reasons() == ["probe_timeout"]
 
 
 async def test_a_worker_that_crashes_over_a_card_says_so_of_that_card() -> None:
