@@ -26,8 +26,8 @@ SLOW_SOURCES_S = {"nvidia-smi": 30.0, "macos": 30.0}
 """Sources that start a process for each look are asked no more often than this."""
 
 STOPPED_S = 2.0
-"""When an answer is later than twice its deadline and this, it was the agent that stood still, not a
-card: the machine slept, or somebody stopped the process."""
+"""An answer later than twice its deadline and this: it was the agent that stood still, not a card.
+The machine slept, or somebody stopped the process."""
 
 LATE_MOST_S = 60.0
 """A card that hangs is asked again at least this often."""
