@@ -38,6 +38,7 @@ mutants: env ## break each guard in turn: the suite must fail every time
 docs: env ## draw the diagrams, tables and panels of docs/ from the code
 	$(BIN)/python -m sweeper.diagram $(ARGS)
 	$(BIN)/python -m tests.support.pictures
+	$(BIN)/python -m tests.support.handbook
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -71,7 +71,7 @@ class LocalApi:
         self, port: int, state_dir: Path, status: AgentStatus, controls: Controls, locale: Locale
     ) -> None:
         self.url = ""
-        self.token_path = state_dir / local_files.TOKEN_NAME
+        self.token_path = state_dir.absolute() / local_files.TOKEN_NAME
         self._port = port
         self._state_dir = state_dir
         self._status = status

@@ -180,6 +180,7 @@ GPU_REASONS: Mapping[str, Both] = {
     "no_driver": {"zh": "驱动没有加载", "en": "the driver is not loaded"},
     "no_permission": {"zh": "没有权限访问显卡", "en": "access is not permitted"},
     "driver_error": {"zh": "驱动报告错误", "en": "the driver reports an error"},
+    "unknown": {"zh": "未知错误", "en": "failed in a way that is not known"},
     "xid": {"zh": "驱动报告严重错误 {code}", "en": "the driver reports a grave error: {code}"},
     "nvml": {"zh": "驱动返回错误 {code}", "en": "the driver answers with an error: {code}"},
 }
