@@ -103,7 +103,12 @@ class IdentityFile:
             self._sync_directory()
 
     def lock(self) -> None:
-        """Claims the folder until this process ends. Raises StateInUse or OSError."""
+        """Claims the folder until `unlock` or the end of this process; again does nothing.
+
+        Raises StateInUse or OSError.
+        """
+        if self._lock is not None:
+            return
         self._make_directory()
         file = (self.directory / LOCK_NAME).open("ab")
         try:
@@ -128,10 +133,9 @@ class IdentityFile:
 
     def _sync_directory(self) -> None:
         """Makes the rename itself durable. Windows has no such call and does so by itself."""
-        if sys.platform == "win32":
-            return
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if sys.platform != "win32":
+            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

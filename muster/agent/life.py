@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection
@@ -77,12 +78,23 @@ class Life:
         self._farewell_at: float | None = None
         self._answered = False
         self._wake = asyncio.Event()
-        self.registered_at: float | None = None
+        self._registered_at: float | None = None
 
     @property
     def registered(self) -> bool:
         """Whether the server took the node in."""
-        return self.registered_at is not None
+        return self._registered_at is not None
+
+    @property
+    def lasted(self) -> bool:
+        """Whether the node was kept for as long as an interval between heartbeats."""
+        at = self._registered_at
+        return at is not None and self._clock() - at >= self._conversation.interval_s
+
+    @property
+    def next_beat(self) -> float | None:
+        """When the next heartbeat is due, by the session's clock."""
+        return self._conversation.next_beat
 
     async def run(self) -> End:
         """Lives until something ends it."""
@@ -105,14 +117,15 @@ class Life:
         self._conversation.beat_now(self._clock())
         self._wake.set()
 
-    def say(self, frame: bytes) -> None:
-        """Sends a frame in its turn."""
-        self._outbox.append(frame)
+    def job_result(self, job_id: str, **result: Any) -> None:
+        """Tells of a finished job in its turn."""
+        self._outbox.append(self._conversation.job_result(job_id, **result))
         self._wake.set()
 
     def renew(self) -> None:
-        """Ends this life because a heartbeat can't say what changed."""
-        self._finish(Renewing())
+        """Ends this life, as a heartbeat can't say what changed; a node that leaves stays."""
+        if self._leaving is None:
+            self._finish(Renewing())
 
     def leave(self, leaving: Leaving) -> None:
         """Says farewell once registered, and ends when the server let go."""
@@ -135,8 +148,9 @@ class Life:
                 await self._beat(now)
             while self._outbox:
                 await self._send(self._outbox.popleft())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._wait(self._clock()))
+            with suppress(TimeoutError):  # and not wait_for, which may swallow a cancellation
+                async with asyncio.timeout(self._wait(self._clock())):
+                    await self._wake.wait()
 
     async def _beat(self, now: float) -> None:
         frame = self._conversation.beat(self._report(), now, timestamp=int(time.time() * 1000))
@@ -173,7 +187,7 @@ class Life:
         event = self._conversation.hear(frame, self._clock())
         match event:
             case Registered():
-                self.registered_at = self._clock()
+                self._registered_at = self._clock()
             case StatusTold(status="offline"):
                 self._offline(event)
             case StatusTold():

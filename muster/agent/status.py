@@ -160,7 +160,6 @@ class AgentStatus:
         self.node_id: str | None = None
         self.session: int | None = None
         self.status: str | None = None
-        self.status_version = 0
         self.reason: str | None = None
         self.said = ""
         self.since_ms: int | None = None

@@ -12,7 +12,7 @@ import pytest
 
 from muster.agent.config import AgentConfig
 from muster.agent.hardware import Gpu, Hardware, NoGpuCause, NoGpuError
-from muster.agent.identity import Identity, IdentityFile
+from muster.agent.identity import Identity, IdentityFile, StateInUse
 from muster.agent.inventory import Inventory
 from muster.agent.models import ModelScan
 from muster.agent.session import ExitReason, NodeSession
@@ -202,6 +202,17 @@ async def test_a_state_directory_that_cannot_be_written_costs_only_the_memory(
     await (await server.peer()).accept()
     await eventually(lambda: agent.session.status.online, "registered")
     assert Note.STATE_NOT_WRITABLE in agent.session.status.notes
+
+
+async def test_two_sessions_cannot_be_one_node(make: Make, server: ScriptedServer) -> None:
+    agent = make(server.url)
+    await (await server.peer()).accept()
+    other = make(server.url)
+    with pytest.raises(StateInUse):
+        await other.ended()
+    await agent.stop()
+    make(server.url)
+    await (await server.peer()).accept()
 
 
 async def test_the_join_token_and_the_language_go_with_the_upgrade(
@@ -808,6 +819,20 @@ async def test_a_session_told_to_leave_before_it_began_leaves(
     agent = make(server.url)
     await agent.session.drain()
     assert await agent.ended() is ExitReason.LEFT
+
+
+async def test_a_session_cancelled_in_the_moment_something_is_to_be_done_ends(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept()
+    await peer.hear_type("node_heartbeat")
+    agent.session.beat_now()
+    agent.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await agent.ended()
+    await peer.closed()
 
 
 async def test_a_bug_in_what_is_told_ends_the_session_with_its_exception(
