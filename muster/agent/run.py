@@ -60,6 +60,8 @@ def run(config: AgentConfig, locale: Locale, *, terminal: bool) -> int:
 
     `terminal`: somebody watches, so a panel is drawn unless the log format says otherwise.
     """
+    # A socket found dead after a long sleep is our own to tell, once, and not for every frame.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     identity = IdentityFile(config.state_path)
     try:
         if not config.servers:
@@ -69,7 +71,7 @@ def run(config: AgentConfig, locale: Locale, *, terminal: bool) -> int:
         running = _Running(replace(config, locale=locale), locale, identity)
         return asyncio.run(running.run(panel=terminal and config.log_format == "auto"))
     except CannotRunError as error:
-        sys.stderr.write("\n".join(filter(None, (error.advice.what, error.advice.do))) + "\n")
+        sys.stderr.write(f"{error.advice}\n")
         return error.status
     finally:
         identity.unlock()

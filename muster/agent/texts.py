@@ -27,6 +27,9 @@ class Advice:
     what: str
     do: str = ""
 
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  → {step}" for step in self.do.splitlines())])
+
 
 def no_gpu(cause: NoGpuCause | str, detail: str, locale: Locale) -> Advice:
     """Why this machine has no usable GPU; `detail` is what the driver or the system said."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -62,6 +63,18 @@ ModelsFile = Annotated[
 ]
 Port = Annotated[int | None, typer.Option("--port", metavar="PORT", help=explain.option("port"))]
 AsJson = Annotated[bool, typer.Option("--json", help=explain.option("json"))]
+
+
+@app.callback()
+def _prepare() -> None:
+    """Sentences reach whatever stands at the other end, a pipe of another encoding included."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Programs on Windows read UTF-8 from each other, whatever its consoles speak.
+            to_program = sys.platform == "win32" and not stream.isatty()
+            stream.reconfigure(
+                encoding="utf-8" if to_program else stream.encoding, errors="backslashreplace"
+            )
 
 
 @app.command(
@@ -434,9 +447,7 @@ def _end_for_setting(name: str, expected: str, got: str, locale: Locale) -> NoRe
 
 def _end(code: int, advice: Advice) -> NoReturn:
     """Says what happened and what to do next, and ends the command."""
-    typer.echo(advice.what, err=True)
-    for step in advice.do.splitlines():
-        typer.echo(f"  → {step}", err=True)
+    typer.echo(str(advice), err=True)
     raise typer.Exit(code)
 
 

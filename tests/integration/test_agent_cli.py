@@ -180,6 +180,16 @@ def test_settings_are_listed_with_their_source_and_without_secrets() -> None:
     assert "hush" not in answer.stdout
 
 
+def test_a_pipe_that_knows_no_chinese_loses_no_line(tmp_path: Path) -> None:
+    environ = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1", "MUSTER_AGENT_LOCALE": "zh"}
+    assert muster("settings", environ=environ).returncode == 0
+    answer = muster("models", "--models-dir", str(tmp_path / "none"), environ=environ)
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
+    assert "\\u6a21\\u578b: 0" in answer.stdout
+    assert f"{tmp_path}" in answer.stderr
+
+
 def test_models_are_checked_and_each_problem_names_file_and_field(tmp_path: Path) -> None:
     good, bad = tmp_path / "good" / "model.json", tmp_path / "bad" / "model.json"
     for path, entry in (
