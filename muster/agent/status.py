@@ -212,10 +212,6 @@ class AgentStatus:
         if self.notes.pop(note, None) is not None:
             self._wake()
 
-    def touch(self) -> None:
-        """Wakes subscribers: something that is read on demand has changed."""
-        self._wake()
-
     # Reading
 
     def listen(self, callback: Listener) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from muster.agent.hardware import NoGpuCause
+from muster.agent.models import ModelProblem
 from muster.agent.status import (
     Action,
     AgentStatus,
     GpuRow,
-    ModelProblem,
     ModelRow,
     NoGpu,
     Registration,
