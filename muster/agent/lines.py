@@ -2,7 +2,8 @@
 
 A line of text begins with time, level and action, then come the values as `name=value`, then what
 it means and what to do; a value with spaces is quoted as JSON quotes it. With `json` the same is
-one JSON object. No event is left out, and a write that fails does not end the agent.
+one JSON object. No event is left out while somebody reads; a reader that is slow or gone delays and
+ends nothing.
 """
 
 from __future__ import annotations
@@ -11,21 +12,27 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Literal, TextIO
 
 from muster.agent import texts
+from muster.agent.writer import Writer
 from muster.wire.errors import Locale
 
 Form = Literal["text", "json"]
 
-_LEVELS = {"no_gpu": "error", "refused": "error", "closed": "warning", "note": "warning"}
+_LEVELS = {
+    "no_gpu": "error",
+    "refused": "error",
+    "closed": "warning",
+    "note": "warning",
+    "lost": "warning",
+}
 _WORRYING = ("degraded", "offline")
 _PLAIN = re.compile(r"[^\s\"=]+")
 
 
 class Lines:
-    """A listener of `AgentStatus`."""
+    """A listener of `AgentStatus`; `close` it at the end, so that the last line is written."""
 
     def __init__(
         self,
@@ -34,24 +41,27 @@ class Lines:
         form: Form = "text",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._stream = stream
+        self._writer = Writer(stream, lambda count: self._line("lost", {"lines": count}))
         self._locale = locale
         self._form = form
         self._clock = clock
 
     def __call__(self, action: str, values: Mapping[str, Any]) -> None:
+        self._writer.put(self._line(action, values))
+
+    def close(self) -> None:
+        """Writes what is left, if somebody reads it."""
+        self._writer.close()
+
+    def _line(self, action: str, values: Mapping[str, Any]) -> str:
         told = texts.event(action, values, self._locale)
         head = {"time": instant(self._clock()), "level": _level(action, values), "action": action}
         said = {"message": told.what} | ({"do": told.do} if told.do else {})
         shown = {key: value for key, value in values.items() if key != "said"}
         if self._form == "json":
-            line = json.dumps(head | shown | said, ensure_ascii=False, default=str)
-        else:
-            pairs = (f"{key}={_text(value)}" for key, value in (shown | said).items())
-            line = " ".join([*head.values(), *pairs])
-        with suppress(OSError, ValueError):  # a closed pipe, a closed stream
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            return json.dumps(head | shown | said, ensure_ascii=False, default=str) + "\n"
+        pairs = (f"{key}={_text(value)}" for key, value in (shown | said).items())
+        return " ".join([*head.values(), *pairs]) + "\n"
 
 
 def instant(at: float) -> str:

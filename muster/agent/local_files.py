@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,8 +61,11 @@ def _private_text(path: Path) -> str | None:
         found = path.lstat()
     except OSError:
         return None
-    shared = os.name == "posix" and (found.st_mode & 0o077 or found.st_uid != os.geteuid())
-    return None if shared or path.is_symlink() else _text(path)
+    if path.is_symlink():
+        return None
+    if sys.platform != "win32" and (found.st_mode & 0o077 or found.st_uid != os.geteuid()):
+        return None
+    return _text(path)
 
 
 def _text(path: Path) -> str | None:

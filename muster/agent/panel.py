@@ -8,11 +8,12 @@ never says anything alone: each state has a mark and a word of its own.
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich import box
 from rich.console import (
@@ -31,6 +32,7 @@ from rich.table import Table
 from rich.text import Text
 
 from muster.agent import texts
+from muster.agent.writer import Writer
 from muster.wire.errors import Locale
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ not age: drawing costs milliseconds, and an idle agent should cost nothing."""
 
 SETTLE_S = 0.1
 """The least time between two drawings."""
+
+WAITING_MOST = 100
+"""Writes kept for a terminal that takes none; each drawing replaces the one before."""
 
 BAR_WIDTH = 6
 GPUS_MOST = 8
@@ -64,6 +69,9 @@ _QUIET = "dim"
 async def show(status: AgentStatus, locale: Locale, console: Console | None = None) -> None:
     """Draws the panel until cancelled; the last drawing stays on the terminal."""
     console = console or Console()
+    terminal = cast("TextIO", console.file)
+    writer = Writer(terminal, waiting_most=WAITING_MOST)
+    console.file = cast("TextIO", _Detached(terminal, writer))
     changed = asyncio.Event()
     following = asyncio.create_task(_follow(status, locale, changed))
     try:
@@ -77,12 +85,37 @@ async def show(status: AgentStatus, locale: Locale, console: Console | None = No
                 live.update(_Fitted(panel), refresh=True)
                 await asyncio.sleep(SETTLE_S)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), REFRESH_S - SETTLE_S)
+                    async with asyncio.timeout(REFRESH_S - SETTLE_S):
+                        await changed.wait()
     finally:
         following.cancel()
         state = status.as_dict(locale)
         last = render(state, locale, running=False, ascii_only=_ascii_only(console))
         console.print(_Fitted(last, spare=2))  # a line for the prompt that follows
+        console.file = terminal
+        writer.close()
+
+
+class _Detached(io.TextIOBase):
+    """A terminal as rich sees it, with all that is written handed to a writer."""
+
+    def __init__(self, terminal: TextIO, writer: Writer) -> None:
+        self._terminal = terminal
+        self._writer = writer
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._terminal.encoding
+
+    def write(self, text: str) -> int:
+        self._writer.put(text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return self._terminal.isatty()
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
 
 
 async def _follow(status: AgentStatus, locale: Locale, changed: asyncio.Event) -> None:

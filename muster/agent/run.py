@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -97,9 +98,18 @@ class _Running:
         self._status = AgentStatus(program_version(), simulated=config.simulate is not None)
 
     async def run(self, *, panel: bool) -> int:
-        if not panel:
-            form = "json" if self._config.log_format == "json" else "text"
-            self._status.listen(Lines(sys.stdout, self._locale, form))  # type: ignore[arg-type]
+        if panel:
+            return await self._run(panel=True)
+        lines = Lines(
+            sys.stdout, self._locale, "json" if self._config.log_format == "json" else "text"
+        )
+        self._status.listen(lines)
+        try:
+            return await self._run(panel=False)
+        finally:
+            lines.close()
+
+    async def _run(self, *, panel: bool) -> int:
         stopping = Stopping(panel=panel)
         with stopping.installed():
             try:
@@ -187,7 +197,7 @@ class Stopping:
     def _on_signal(self, number: int, _frame: object) -> None:
         if self._asked:
             if self._panel:
-                os.write(sys.stdout.fileno(), _LEAVE_SCREEN)
+                _leave_screen()
             os._exit(Exit.LEFT)
         self._asked = True
         self._loop.call_soon_threadsafe(self._leave, signal.Signals(number).name)
@@ -203,6 +213,13 @@ def _stop_signals() -> tuple[signal.Signals, ...]:
     """SIGHUP: the terminal was closed. SIGBREAK: how Windows tells to stop."""
     names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
     return tuple(signal.Signals[name] for name in names if hasattr(signal, name))
+
+
+def _leave_screen() -> None:
+    """Gives the terminal back, unless it was stopped and would make us wait."""
+    descriptor = sys.stdout.fileno()
+    if sys.platform == "win32" or select.select([], [descriptor], [], 0)[1]:
+        os.write(descriptor, _LEAVE_SCREEN)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -699,6 +699,10 @@ EVENTS: Mapping[str, Both] = {
         "zh": "正在离开: 等待任务完成, 最多 {timeout_s} 秒",
         "en": "leaving: waiting for running jobs, {timeout_s} s at most",
     },
+    "lost": {
+        "zh": "这里缺少 {lines} 行: 输出没有被及时读取",
+        "en": "{lines} lines are missing here: nobody read them in time",
+    },
     "left": {"zh": "已离开", "en": "left"},
 }
 

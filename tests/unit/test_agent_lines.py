@@ -17,9 +17,11 @@ from muster.agent.trouble import Note, Trouble
 def written(form: Form, *events: tuple[Action, dict[str, Any]], locale: Any = "en") -> list[str]:
     stream = io.StringIO()
     status = AgentStatus("0.1.0")
-    status.listen(Lines(stream, locale, form, clock=lambda: 1_735_689_600.5))
+    lines = Lines(stream, locale, form, clock=lambda: 1_735_689_600.5)
+    status.listen(lines)
     for action, values in events:
         status.tell(action, **values)
+    lines.close()
     return stream.getvalue().splitlines()
 
 
@@ -83,9 +85,11 @@ def test_no_value_can_make_a_second_line_or_a_second_value(nasty: str) -> None:
 def test_a_note_is_a_warning_and_said_once_while_it_stands() -> None:
     stream = io.StringIO()
     status = AgentStatus("0.1.0")
-    status.listen(Lines(stream, "en"))
+    lines = Lines(stream, "en")
+    status.listen(lines)
     status.note(Note.CLEAR_TEXT, server="ws://x")
     status.note(Note.CLEAR_TEXT, server="ws://x")
+    lines.close()
     (line,) = stream.getvalue().splitlines()
     assert " warning note note=clear_text " in line
 
@@ -96,6 +100,8 @@ def test_a_reader_that_has_gone_does_not_end_the_agent() -> None:
             raise BrokenPipeError
 
     status = AgentStatus("0.1.0")
-    status.listen(Lines(Gone(), "en"))
+    lines = Lines(Gone(), "en")
+    status.listen(lines)
     status.tell(Action.LEFT, reason="")
+    lines.close()
     assert status.recent[-1].action is Action.LEFT
