@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -175,6 +176,39 @@ def test_a_terminal_that_changes_its_size_is_drawn_anew_at_once() -> None:
         terminal.resize(120, 30)
         terminal.wait_for(lambda text: any(cell_len(line) == 120 for line in text.splitlines()))
         assert time.monotonic() - before < panel.REFRESH_S
+
+
+@linux_only
+async def test_a_terminal_that_was_stopped_stops_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x")
+    os.set_blocking(writing, True)
+    drawings: asyncio.Queue[int] = asyncio.Queue()
+    render = panel.render
+
+    def counted(state: Mapping[str, Any], locale: Locale, **more: Any) -> RenderableType:
+        drawings.put_nowait(state["runningJobs"])
+        return render(state, locale, **more)
+
+    monkeypatch.setattr(panel, "render", counted)
+    monkeypatch.setattr(panel, "SETTLE_S", 0.001)
+    status = watched.working()
+    with os.fdopen(writing, "w") as stopped:
+        console = Console(file=stopped, force_terminal=True, width=80, height=24)
+        showing = asyncio.create_task(panel.show(status, "en", console))
+        for jobs in range(2, 200):
+            status.change(running_jobs=jobs)
+            async with asyncio.timeout(5):
+                while await drawings.get() != jobs:
+                    pass
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+        os.close(reading)  # ends the write that waits
 
 
 async def test_nothing_is_drawn_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def test_only_commands_and_options_that_exist_are_shown(locale: Locale) -> None:
     known = typer.main.get_command(commands.app).commands  # type: ignore[attr-defined]
     options = {opt for command in known.values() for each in command.params for opt in each.opts}
     assert set(re.findall(r"muster agent ([a-z][a-z-]*)", TEXTS[locale])) <= set(known)
-    foreign = {"--help", "--gpus"}
+    foreign = {"--help", "--gpus", "--gpu-reset"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXTS[locale])) - foreign <= options
 
 
