@@ -18,11 +18,13 @@ import httpx
 import pytest
 
 from muster.agent.run import Exit
+from registry.embedded import EmbeddedStore
 from tests.fake_nvml import HANG, FakeNvml
 from tests.integration.conftest import QUICK, System
 from tests.support.agents import MODEL, ROOT, AgentProcess, Agents, agents
 from tests.support.fleet import until
 from tests.support.node import metrics, node_row, selected
+from tests.support.processes import ProcessesFactory
 
 __all__ = ["agents"]
 
@@ -135,6 +137,31 @@ async def test_the_store_is_emptied_and_the_node_comes_back_on_its_socket(
     system.backend.empty()
     await agent.tells("status", status="ready", times=2)
     await ready(system, agent)
+    assert len(agent.told("registered")) == 1
+
+
+async def test_the_store_dies_and_is_started_again(
+    processes: ProcessesFactory, agents: Agents, tmp_path: Path
+) -> None:
+    store = EmbeddedStore.start(tmp_path / "store")
+    started = processes(store.url, **QUICK)
+    gateway, _ = await started.gateway(), await started.sweeper()
+    agent = agents.start(gateway.ws_url)
+    await agent.tells("status", status="ready")
+    store.kill()
+    await agent.tells("note", note="store_away")
+    store = EmbeddedStore.start(tmp_path / "store", port=store.port)
+    try:
+
+        async def chosen() -> bool:
+            with contextlib.suppress(httpx.HTTPStatusError):
+                return await selected(gateway.url) == [agent.node_id]
+            return False
+
+        await until(chosen, "selected again", timeout_s=30.0, every_s=0.1)
+    finally:
+        store.kill()
+    assert agent.told("status", status="offline") == []
     assert len(agent.told("registered")) == 1
 
 
