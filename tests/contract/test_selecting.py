@@ -154,7 +154,7 @@ async def test_no_index_is_read_whole_while_a_sample_gives_enough(
         await fleet.make_ready(f"node-{i}")
     sample, drawn = registry._sample, []
 
-    async def noted(names: Any, partitions: Any, most: int, enough: int) -> list[str]:
+    async def noted(names: Any, partitions: Any, most: int, enough: int) -> Any:
         drawn.append(most)
         return await sample(names, partitions, most, enough)
 
