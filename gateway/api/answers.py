@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
@@ -187,7 +188,7 @@ def story(detail: NodeDetail, settings: RegistrySettings, *, for_admin: bool) ->
         registration=dict(s.registration),
         report=dict(s.report) or None,
         verdicts=[VerdictShown(at, verdict) for at, verdict in detail.verdicts],
-        events=[_event(event) for event in detail.events],
+        events=[_event(event, for_admin=for_admin) for event in detail.events],
         warnings=s.registration.get("warnings") or [],
         now=s.now,
         address=detail.address if for_admin else UNSET,
@@ -253,13 +254,22 @@ def _operator(intent: Intent | None) -> OperatorShown | None:
     return OperatorShown(intent.who, intent.why, intent.at, intent.timeout_ms)
 
 
-def _event(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event with its packed parts opened."""
+def _event(event: Mapping[str, Any], *, for_admin: bool) -> dict[str, Any]:
+    """An event with its packed parts opened; addresses are for admins."""
     opened = dict(event)
     for name in ("evidence", "detail"):
         if opened.get(name):
-            try:
+            with contextlib.suppress(ValueError):
                 opened[name] = json.loads(opened[name])
-            except ValueError:
-                continue
-    return opened
+    shown: dict[str, Any] = opened if for_admin else _without_addresses(opened)
+    return shown
+
+
+def _without_addresses(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _without_addresses(part)
+            for name, part in value.items()
+            if not name.endswith("address")
+        }
+    return [_without_addresses(part) for part in value] if isinstance(value, list) else value
