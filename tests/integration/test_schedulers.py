@@ -74,4 +74,3 @@ async def test_parallel_schedulers_with_holds_never_exceed_any_capacity(system: 
             assert most <= capacity[node_id], "at some instant more holds than places"
             assert await system.registry.holds(node_id) == [], "every hold was given back"
         assert enough(spans), "schedulers were busy, on every machine"
-        )
