@@ -53,8 +53,8 @@ async def ask(client: httpx.AsyncClient, endpoint: Endpoint, example: Example) -
     """Asks one example."""
     path = endpoint.path.format(**example.path)
     url = f"{path}?{example.query}" if example.query else path
-    english = {"Accept-Language": "en"}
-    return await client.request(endpoint.method, url, json=example.body, headers=english)
+    headers = dict(example.headers)
+    return await client.request(endpoint.method, url, json=example.body, headers=headers)
 
 
 def shape(value: Any) -> Any:

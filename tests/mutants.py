@@ -299,6 +299,7 @@ def mutants() -> list[Mutant]:
             "",
         ),
         *_api(),
+        *_endpoints(),
     ]
 
 
@@ -342,6 +343,54 @@ def _api() -> Iterator[Mutant]:
         for name, old, new in broken_ones:
             tests = (f"tests/unit/test_{room}.py",)
             yield Mutant(f"{room}: {name}", path, old, new, tests, "")
+
+
+def _endpoints() -> Iterator[Mutant]:
+    """The guards inside /v1."""
+    off = "if False:"
+    guards: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "asking": (
+            (
+                "an owner's lists and selections",
+                "if asker.owner is None:\n        return suited\n",
+                "if True:\n        return suited\n",
+            ),
+            (
+                "an owner's counts and misses",
+                "if asker.owner is None:\n        return None\n",
+                "if True:\n        return None\n",
+            ),
+        ),
+        "nodes": (("an owner's nodes", "return call.who.owner is None or", "return True or"),),
+        "selecting": (
+            ("an owner's holds", "if call.who.owner is not None:", off),
+            ("the longest hold", "if body.hold_ms > most:", off),
+            ("whose request", "asker=call.who.name,", ""),
+        ),
+        "operating": (
+            (
+                "an owner's acts",
+                "if call.who.owner is not None:\n        await seen",
+                "if False:\n        await seen",
+            ),
+            ("the label owner", "if who.owner is not None and asking.OWNER in changes:", off),
+            ("a store that is away", "if not away and not await act(", "if not await act("),
+        ),
+        "questions": (
+            ("all means all", "if self.filter in (UNSET, FilterBody()) and not self.all:", off),
+            ("empty ceilings", "if self.ceilings == CeilingsAsked():", off),
+        ),
+        "answers": (
+            ("addresses", "detail.address if for_admin else UNSET", "detail.address"),
+            ("addresses in events", "opened if for_admin else", "opened if True else"),
+            ("ids of holds", "hold.hold_id if for_admin else UNSET", "hold.hold_id"),
+        ),
+        "shortfalls": (("once a second", "if known is None or self._stale(known):", "if True:"),),
+    }
+    tests = tuple(f"tests/api/test_{name}.py" for name in ("roles", "selecting", "operating"))
+    for room, broken_ones in guards.items():
+        for name, old, new in broken_ones:
+            yield Mutant(f"api {room}: {name}", f"gateway/api/{room}.py", old, new, tests, "")
 
 
 class WrongMutantError(Exception):

@@ -14,7 +14,8 @@ def command(endpoint: Endpoint, example: Example) -> str:
     query = f"?{example.query}" if example.query else ""
     url = f"{HOST}{path}{query}"
     method = "" if endpoint.method == "GET" else f"-X {endpoint.method} "
-    line = f"curl {method}{_quoted(url)}"
+    headers = "".join(f"-H '{name}: {value}' " for name, value in example.headers.items())
+    line = f"curl {method}{headers}{_quoted(url)}"
     if example.body is None:
         return line
     room = WIDTH - len(line) - len(" -d ''")

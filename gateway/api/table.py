@@ -116,7 +116,11 @@ TABLE: tuple[Endpoint, ...] = (
         "Why it is not ready, what to do, what it waits for and how long. With a requirement, also "
         "whether it matches and what it lacks; `public` then counts as true unless it is false, as "
         "in a selection. `Accept-Language` picks Chinese or English.",
-        Example(path={"node_id": "node-DRAINED1"}, query="kind=nmt&src_lang=zh&tgt_lang=fr"),
+        Example(
+            path={"node_id": "node-DRAINED1"},
+            query="kind=nmt&src_lang=zh&tgt_lang=fr",
+            headers={"Accept-Language": "en"},
+        ),
         answer=Explanation,
         query=RequirementQuery,
         codes=("NODE_NOT_FOUND",),

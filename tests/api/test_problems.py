@@ -172,6 +172,12 @@ async def test_an_unknown_path_is_a_problem_too() -> None:
         as_documented(await Api(Stub(bug)).ask("GET", path), "NOT_FOUND")
 
 
+async def test_other_paths_answer_unknown_methods_alike() -> None:
+    response = await Api(Stub(bug)).ask("DELETE", "/healthz")
+    as_documented(response, "METHOD_NOT_ALLOWED")
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json", *(e.path for e in TABLE)])
 async def test_an_unknown_method_is_told_those_that_are_known(path: str) -> None:
     known = {e.method for e in TABLE if e.path == path} or {"GET"}

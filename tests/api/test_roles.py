@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,24 @@ async def test_an_owner_sees_nothing_of_others(api: Api, machines: Machines, who
     preferred = {"prefer": ["node-y"], "limit": 3}
     found = (await api.ask("POST", "/v1/select", preferred, who=who)).json()
     assert [node["node_id"] for node in found["nodes"]] == ["node-x"]
+
+
+async def test_an_owner_is_not_told_how_many_others_there_are(
+    registry: Registry, machines: Machines
+) -> None:
+    settings = replace(registry.settings, explain_most=4, overview_most=4)
+    small = Registry(registry.store, settings)
+    for n in range(40):
+        await machines.ready(f"node-{n}", labels={"owner": "xy"[n % 2]})
+    await small.note_mass_expiry(lost=30, living=10, keep_s=60)
+    api = Api(small)
+    miss = (await api.ask("POST", "/v1/select", {"tts": ["fr"]}, who="reader of x")).json()
+    assert miss["sampled"] is True
+    assert miss["total"] == miss["examined"] <= 20
+    fleet = (await api.ask("GET", "/v1/fleet", who="reader of x")).json()
+    assert (fleet["sampled"], fleet["mass_expiry"]) == (True, None)
+    assert fleet["total"] <= 20
+    assert (await api.ask("GET", "/v1/fleet")).json()["mass_expiry"]["lost"] == 30
 
 
 async def test_an_owner_changes_nothing_of_others_in_bulk(
