@@ -18,10 +18,11 @@ from pathlib import Path
 from bench.agent import agent_rows
 from bench.figures import Report
 from bench.gateway import NotMeasuredError, gateway_rows
+from bench.selecting import select_rows
 from bench.store import bytes_per_node, cpu_per_beat
 
 _HERE = Path(__file__).resolve().parent
-_PARTS = ("store", "gateway", "memory", "agent")
+_PARTS = ("store", "gateway", "memory", "select", "agent")
 
 
 async def _run(report: Report, parts: list[str], clients: int) -> None:
@@ -37,6 +38,8 @@ async def _run(report: Report, parts: list[str], clients: int) -> None:
                 report.failures.append(f"gateway: {error}")
         if "memory" in parts:
             report.rows.append(await bytes_per_node(directory, quick=report.quick))
+        if "select" in parts:
+            report.rows += await select_rows(directory, quick=report.quick)
         if "agent" in parts:
             try:
                 report.rows += await agent_rows(directory, quick=report.quick)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,14 +86,16 @@ def _page(port: int, path: str) -> str:
 
 
 @contextmanager
-def served(name: str, module: list[str], port: int, log: Path, url: str) -> Iterator[Child]:
-    """A server on that port, answering."""
+def served(
+    name: str, module: list[str], port: int, log: Path, url: str, more: Mapping[str, str] = {}
+) -> Iterator[Child]:
+    """A server that is ready, on the bench's part of a store; `more` are further variables."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
     environ |= {
         "MUSTER_REDIS_URL": url, "MUSTER_REDIS_PREFIX": "bench", "MUSTER_HOST": "127.0.0.1",
         "MUSTER_PORT": str(port), "MUSTER_MESSAGES_PER_S": "100000",
         "MUSTER_MESSAGES_BURST": "100000", "MUSTER_LOG_LEVEL": "warning",
-    }  # fmt: skip
+    } | dict(more)  # fmt: skip
     child = Child(name, module, environ, log)
     try:
         deadline = time.monotonic() + 20

@@ -8,16 +8,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from gateway import api
+from gateway.access import Access
+from gateway.api.routing import routes
 from gateway.connection import Connection
 from gateway.gate import Gate
-from gateway.metrics import CONTENT_TYPE
-from gateway.problem import ProblemError, on_problem, on_store_away
+from gateway.guard import Guard
+from gateway.metrics import CONTENT_TYPE, Metrics
+from gateway.problem import ProblemError, on_http, on_problem, on_store_away
 from gateway.settings import GatewaySettings
 from gateway.transport import Transport
 from muster.wire.codec import JSON, MSGPACK
@@ -34,32 +38,46 @@ class FatalProblemError(Exception):
 
 
 def make_app(settings: GatewaySettings) -> Starlette:
-    """The application of one gateway; its parts live from start to stop of the lifespan."""
+    """The application of one gateway; its parts live from start to stop of the lifespan.
+
+    Raises SettingsError if the API's tokens can't be read.
+    """
+    access = Access(settings)
+    measured = Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         registry = await Registry.connect(settings)
         await _examine(registry)
-        gate = Gate(settings, registry)
+        gate = Gate(settings, registry, measured)
         app.state.gate = gate
         app.state.registry = registry
         await gate.start()
+        access.announce()
         try:
             yield {"stall_clock": gate.clock, "buffers": gate.buffers}
         finally:
             await gate.stop()
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         routes=[
             WebSocketRoute("/ws/node", node_socket),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            *api.routes(),
+            *routes(settings),
         ],
-        exception_handlers={ProblemError: on_problem, StoreUnavailable: on_store_away},
+        middleware=[Middleware(Guard, access=access, settings=settings, metrics=measured)],
+        exception_handlers={
+            ProblemError: on_problem,
+            StoreUnavailable: on_store_away,
+            HTTPException: on_http,
+        },
     )
+    # A redirect would lose the body of a POST, and hide that the path is not the documented one.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _examine(registry: Registry) -> None:

@@ -24,7 +24,7 @@ from muster.wire.messages import SUPPORTED_SCHEMAS, HeartbeatAck, Register, Regi
 from registry import capabilities as can
 from registry.errors import StoreUnavailable
 from registry.logs import log
-from registry.model import NewRegistration, Registered, Stale, Status
+from registry.model import NewRegistration, OperatorLabels, Registered, Stale, Status
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -150,7 +150,7 @@ class Enrolment:
     ) -> str | None:
         connection = self._connection
         assert isinstance(claim.decision, Accept)
-        incoming = prepare(message)
+        incoming = prepare(message, claim.labels)
         former = connection.session
         former_id = connection.node_id
         connection.incoming = incoming
@@ -234,16 +234,16 @@ class Enrolment:
             connection.incoming = None
 
 
-def prepare(message: Register) -> Session:
-    """A session about to begin with this registration."""
-    capabilities = can.capabilities(message)
+def prepare(message: Register, labels: OperatorLabels) -> Session:
+    """A session about to begin with this registration, under an operator's labels."""
     return Session(
         sid=new_sid(),
         register=message,
-        digest=can.digest(message),
-        capabilities=capabilities,
+        digest=can.digest(message, labels.values),
+        capabilities=can.capabilities(message, labels.values),
         hardware_digest=can.hardware_digest(message),
         warnings=tuple(message.warnings),
+        labels=labels,
     )
 
 
@@ -274,6 +274,7 @@ def new_registration(
         hardware_digest=incoming.hardware_digest,
         public=message.accept_public_jobs,
         capacity=can.capacity(message, None),
+        gpu_memory_gb=can.largest_gpu_gb(message),
         boot_id=message.boot_id or "",
         attempt=message.attempt or 0,
         address=connection.address,
@@ -283,6 +284,7 @@ def new_registration(
         floor_version=floor_version,
         window=window,
         intent=intent,
+        label_stamp=incoming.labels.stamp,
         arrived=arrived,
     )
 

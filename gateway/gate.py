@@ -44,11 +44,11 @@ def new_gateway_id() -> str:
 class Gate:
     """Everything one gateway runs."""
 
-    def __init__(self, settings: GatewaySettings, registry: Registry) -> None:
+    def __init__(self, settings: GatewaySettings, registry: Registry, metrics: Metrics) -> None:
         self.settings = settings
         self.registry = registry
         self.gateway_id = new_gateway_id()
-        self.metrics = Metrics()
+        self.metrics = metrics
         self.clock = StallClock()
         self.buffers = Buffers(settings.buffer_limit_bytes)
         self.sockets: set[Connection] = set()
@@ -162,7 +162,7 @@ class Gate:
         s = self.settings
         return {
             "id": self.gateway_id,
-            "url": s.public_url or f"http://{s.host}:{s.port}",
+            "url": s.public_url or s.own_url,
             "version": program_version(),
             "started": str(int(time.time() * 1000)),
         }

@@ -1,8 +1,9 @@
-"""How much one socket may ask of us."""
+"""How much one socket, or one user of the API, may ask of us."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Hashable
 
 
 class TokenBucket:
@@ -24,6 +25,29 @@ class TokenBucket:
             self._tokens -= 1
             return 0
         return max(1, round((1 - self._tokens) / self._per_s * 1000))
+
+
+class Buckets:
+    """A bucket for each key. Of more than `most` keys the one longest unused is forgotten."""
+
+    def __init__(self, burst: float, per_s: float, most: int) -> None:
+        self._burst = burst
+        self._per_s = per_s
+        self._most = most
+        self._kept: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(self, key: Hashable, now: float) -> int:
+        """As `TokenBucket.take`, from the key's own."""
+        bucket = self._kept.get(key)
+        if bucket is None:
+            bucket = self._kept[key] = TokenBucket(self._burst, self._per_s, now)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return bucket.take(now)
 
 
 class Recent:

@@ -79,6 +79,12 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+        self.requests = Counter(
+            "muster_http_requests",
+            "Requests to /v1 by route, method and class of status.",
+            ["route", "method", "status"],
+            registry=registry,
+        )
         build = Gauge(
             "muster_build_info", "What is running.", ["version", "python"], registry=registry
         )

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 
 class ProblemError(Exception):
-    """An HTTP request can't be served as asked."""
+    """An HTTP request can't be served as asked. `more` are members of the document."""
 
-    def __init__(self, status: int, code: str, title: str, **more: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        headers: Mapping[str, str] | None = None,
+        **more: object,
+    ) -> None:
         super().__init__(title)
         self.status = status
         self.code = code
         self.title = title
+        self.headers = dict(headers or {})
         self.more = more
 
     def response(self) -> Response:
@@ -24,22 +35,32 @@ class ProblemError(Exception):
             "code": self.code,
             **self.more,
         }
-        return JSONResponse(body, self.status, media_type="application/problem+json")
+        return JSONResponse(body, self.status, self.headers, "application/problem+json")
 
 
 class BadParameterError(ProblemError):
-    """A parameter is not what it must be; `parameter` names it."""
+    """A parameter is not what it must be; `parameter` names it, `nearest` what may be meant."""
 
-    def __init__(self, parameter: str, expected: str) -> None:
-        super().__init__(
-            400, "INVALID_PARAMETER", f"{parameter}: expected {expected}", parameter=parameter
-        )
+    def __init__(self, parameter: str, expected: str, nearest: str | None = None) -> None:
+        title = f"{parameter}: expected {expected}"
+        more = {"parameter": parameter, "expected": expected}
+        if nearest is not None:
+            title += f"; did you mean {nearest}?"
+            more["did_you_mean"] = nearest
+        super().__init__(400, "INVALID_PARAMETER", title, None, **more)
 
 
 async def on_problem(_: Request, error: Exception) -> Response:
     """Answers a request that failed as foreseen."""
     assert isinstance(error, ProblemError)
     return error.response()
+
+
+async def on_http(_: Request, error: Exception) -> Response:
+    """Answers for paths nobody knows, and methods a path does not know."""
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}[error.status_code]
+    return ProblemError(error.status_code, code, error.detail, error.headers).response()
 
 
 async def on_store_away(_: Request, __: Exception) -> Response:

@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 from gateway.app import make_app
 from gateway.gate import Gate
 from gateway.settings import GatewaySettings
+from gateway.tls import Certificates
 from gateway.transport import NodeProtocol
 from registry.logs import configure, log
 
@@ -37,7 +38,10 @@ class Server(uvicorn.Server):
 
 
 def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
-    """uvicorn's settings for a gateway."""
+    """uvicorn's settings for a gateway. Raises SettingsError if its certificate can't be used."""
+    certificates: Certificates | None = None
+    if settings.tls_cert_file and settings.tls_key_file:
+        certificates = Certificates(settings.tls_cert_file, settings.tls_key_file)
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -53,11 +57,15 @@ def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
         backlog=BACKLOG,
         server_header=False,
         timeout_graceful_shutdown=5,
+        ssl_context_factory=(lambda *_: certificates.context()) if certificates else None,
     )
 
 
 def serve(settings: GatewaySettings) -> int:
-    """Runs a gateway until it is told to stop; the exit status."""
+    """Runs a gateway until it is told to stop; the exit status.
+
+    Raises SettingsError for files it names that can't be used.
+    """
     configure(settings.log_format, settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     app = make_app(settings)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Literal
 
-from registry.settings import RegistrySettings, setting
+from gateway.loopback import is_loopback
+from muster.wire.bearer import FORM, EntryError, entries
+from registry.settings import RegistrySettings, SettingsError, setting
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,38 @@ class GatewaySettings(RegistrySettings):
         "Whether nodes whose GPUs are simulated are let in; they say so by the label "
         "simulated=true. If not given: only while the gateway listens on a loopback address.",
     )
+    api_tokens: list[str] = setting(
+        [],
+        f"Who may use /v1, comma separated: {FORM}, as `muster token new` prints it.",
+        secret=True,
+    )
+    api_tokens_file: str | None = setting(
+        None, "A file of the same, an entry a line; it is read again when it changes."
+    )
+    open_api: bool = setting(
+        False, "Everybody who reaches this gateway may do everything: no token is asked for."
+    )
+    api_rate_per_s: float = setting(
+        1000.0, "Requests to /v1 lastingly, per second, token and address."
+    )
+    api_burst: int = setting(2000, "Requests to /v1 at once, per token and address.")
+    api_body_bytes: int = setting(65_536, "The largest body of a request to /v1.")
+    api_timeout_s: float = setting(
+        10.0, "How long a request to /v1 may take before it is answered 503."
+    )
+    select_max_cpu_percent: float | None = setting(
+        None, "The busiest CPU a machine may report to be selected, unless a request says so."
+    )
+    select_max_gpu_percent: float | None = setting(None, "The same for its GPUs.")
+    select_max_mem_percent: float | None = setting(None, "The same for its memory.")
+    select_max_gpu_queue_length: float | None = setting(
+        None, "The same for the number of jobs that wait for its GPUs."
+    )
+    tls_cert_file: str | None = setting(
+        None,
+        "The certificate chain (PEM) for https and wss; it is read again when it changes.",
+    )
+    tls_key_file: str | None = setting(None, "Its key (PEM), without a passphrase.")
     max_message_bytes: int = setting(8_388_608, "The largest frame; a larger one closes 1009.")
     max_report_bytes: int = setting(262_144, "The largest registration or heartbeat.")
     buffer_limit_bytes: int = setting(
@@ -86,6 +119,24 @@ class GatewaySettings(RegistrySettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("port", self.port <= 65535, "a port, 0 to 65535")
+        try:
+            entries(self.api_tokens, "entry")
+        except EntryError as error:
+            raise SettingsError("MUSTER_API_TOKENS", FORM, str(error)) from None
+        self.require(
+            "open_api",
+            not (self.open_api and (self.api_tokens or self.api_tokens_file)),
+            "false while there are API tokens, which are always asked for",
+        )
+        for name, other in (
+            ("tls_cert_file", self.tls_key_file),
+            ("tls_key_file", self.tls_cert_file),
+        ):
+            self.require(
+                name,
+                bool(getattr(self, name)) or not other,
+                "a file, as certificate and key go together",
+            )
         self.require("reap_factor", self.reap_factor >= 1, "at least 1")
         self.require(
             "max_report_bytes",
@@ -96,14 +147,27 @@ class GatewaySettings(RegistrySettings):
     @property
     def lets_simulated_in(self) -> bool:
         """Whether a node may pretend its GPUs."""
-        if self.allow_simulated is not None:
-            return self.allow_simulated
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:  # a name: who reaches it is not known
-            return False
+        return self.on_loopback if self.allow_simulated is None else self.allow_simulated
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        return is_loopback(self.host)
+
+    @property
+    def own_url(self) -> str:
+        """Where the gateway listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
 
     def may_be_zero(self) -> tuple[str, ...]:
-        return (*super().may_be_zero(), "port", "batch_window_s", "drain_window_s")
+        return (
+            *super().may_be_zero(),
+            "port",
+            "batch_window_s",
+            "drain_window_s",
+            "select_max_cpu_percent",
+            "select_max_gpu_percent",
+            "select_max_mem_percent",
+            "select_max_gpu_queue_length",
+        )

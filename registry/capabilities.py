@@ -6,15 +6,19 @@ sources add up. And what nothing was said about stays as it was: a report replac
 names, and a report of no GPUs is a failed verdict, never a registration without GPUs.
 
     any · asr:<lang> · nmt:<src>:<tgt> · tts:<lang> · model:<id> · feature:<name> · advanced:<name>
+    gpu_memory:<GiB> (each step of a ladder that the largest GPU reaches) · label:<name>=<value>
 
-Pure: no I/O, no clock. What the node is *worth* is judged in `registry.health`.
+Labels are the node's own, overlaid by the operator's. Pure: no I/O, no clock. What the node is
+*worth* is judged in `registry.health`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -22,6 +26,10 @@ from muster.wire.messages import Gpu, Heartbeat, Model, Register
 
 ANY = "any"
 CORE = ("asr", "nmt", "tts")
+GPU_MEMORY_STEPS = (12, 24, 40, 80)
+"""GiB. Few, as each costs a place in an index; a request is judged by the exact size as well."""
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _NEEDS = {"nmt": ("src_lang", "tgt_lang"), "tts": ("tgt_lang",)}
 _REPLACED = (
     "installed_models",
@@ -33,12 +41,28 @@ _REPLACED = (
 _SECRETS = ("node_token",)
 
 
-def capabilities(register: Register) -> tuple[str, ...]:
+def capabilities(
+    register: Register, operator_labels: Mapping[str, str] = NO_LABELS
+) -> tuple[str, ...]:
     """Every name a request may ask this node for, sorted; `any` is always among them."""
     found = {ANY, *_of_models(register), *_of_lists(register)}
     found.update(f"feature:{name}" for name, on in register.features_supported.items() if on)
     found.update(f"advanced:{name}" for name in register.advanced_features)
+    largest = largest_gpu_gb(register)
+    found.update(f"gpu_memory:{step}" for step in GPU_MEMORY_STEPS if largest >= step)
+    labels = {**register.labels, **operator_labels}
+    found.update(label_name(name, value) for name, value in labels.items())
     return tuple(sorted(name for name in found if name.isprintable()))
+
+
+def label_name(name: str, value: str) -> str:
+    """A label as a capability. Quoted, as labels may hold anything, a newline too."""
+    return f"label:{quote(name, safe='')}={quote(value, safe='')}"
+
+
+def largest_gpu_gb(register: Register) -> float:
+    """Memory of the largest GPU, GiB; 0 if there is none."""
+    return max((gpu.memory_gb for gpu in register.hardware.gpus), default=0.0)
 
 
 def requirement(kind: str, src_lang: str | None = None, tgt_lang: str | None = None) -> str:
@@ -120,10 +144,17 @@ def apply(register: Register, heartbeat: Heartbeat) -> Register:
     return msgspec.structs.replace(register, **changes) if changes else register
 
 
-def digest(register: Register) -> str:
-    """Equal exactly while selection sees the same node: capabilities, pool and capacity."""
-    seen = (capabilities(register), register.accept_public_jobs, capacity(register, None))
-    return _hash(seen)
+def digest(register: Register, operator_labels: Mapping[str, str] = NO_LABELS) -> str:
+    """Equal exactly while selection sees the same node: what it can do, its labels, its pool, its
+    capacity and its largest GPU."""
+    return _hash(
+        (
+            capabilities(register, operator_labels),
+            register.accept_public_jobs,
+            capacity(register, None),
+            largest_gpu_gb(register),
+        )
+    )
 
 
 def hardware_digest(register: Register) -> str:
@@ -144,6 +175,21 @@ def unpack(packed: bytes) -> dict[str, Any]:
     """What `pack` made."""
     found: dict[str, Any] = msgspec.msgpack.decode(packed, type=dict[str, Any])
     return found
+
+
+def unpack_register(packed: bytes) -> Register:
+    """What `pack` made, as the message it was."""
+    return msgspec.msgpack.decode(packed, type=Register)
+
+
+def pack_labels(labels: Mapping[str, str]) -> bytes:
+    """An operator's labels as the store keeps them."""
+    return msgspec.msgpack.encode(dict(labels))
+
+
+def unpack_labels(packed: bytes | None) -> dict[str, str]:
+    """What `pack_labels` made; none for a missing one."""
+    return msgspec.msgpack.decode(packed, type=dict[str, str]) if packed else {}
 
 
 def pack_report(heartbeat: Heartbeat) -> bytes:

@@ -46,6 +46,10 @@ class Keys:
     def holds(self, node_id: str) -> str:
         return f"{self._heads[partition_of(node_id)]}holds:{node_id}"
 
+    def request(self, request_id: str) -> str:
+        """The answer to one request, so that asking again gets the same one."""
+        return f"{self._heads[partition_of(request_id)]}req:{request_id}"
+
     def due(self, partition: int) -> str:
         return f"{self._heads[partition]}due"
 
@@ -100,3 +104,12 @@ class Keys:
 
     def sweepers(self) -> str:
         return f"{self.prefix}:{{sw}}:all"
+
+    def brake(self) -> str:
+        return f"{self.prefix}:{{sw}}:brake"
+
+    def brake_released(self) -> str:
+        return f"{self.prefix}:{{sw}}:brake_released"
+
+    def mass_expiry(self) -> str:
+        return f"{self.prefix}:{{sw}}:mass_expiry"

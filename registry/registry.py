@@ -1,7 +1,8 @@
 """The registry: facts in the store, one method = one script.
 
 Gateways write facts (`writing`, `presence`), sweepers judge (`judging`), operators intend
-(`operating`), everybody reads (`reading`). None of them knows the others.
+(`operating`), schedulers select and hold (`selecting`, `holding`), everybody looks (`surveying`,
+`reading`). None of the writers knows the others.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 from registry.judging import Judging
 from registry.model import Problem
 from registry.operating import Operating
+from registry.overview import Alarms, Overseeing
 from registry.presence import Presence
 from registry.problems import problems_of
 from registry.reading import Reading
+from registry.selecting import Selecting
 from registry.settings import RegistrySettings
 from registry.store import Store
+from registry.writing import Writing
 
 
-class Registry(Operating, Presence, Judging, Reading):
+class Registry(Writing, Operating, Presence, Judging, Selecting, Overseeing, Alarms, Reading):
     """Everything that can be asked of the store, under one prefix."""
 
     @classmethod

@@ -305,10 +305,32 @@ class RegistrySettings(Checks):
     events_per_partition: int = setting(
         10000, "About how many transitions each of the 64 partitions remembers."
     )
+    hold_most_s: float = setting(3600.0, "The longest time a hold may be asked for.")
+    request_keep_s: float = setting(
+        300.0, "How long the answer to a request_id is kept at least, to be given again."
+    )
+    list_looks_most: int = setting(
+        5000, "Nodes one unsorted page of a list looks at before it is given, however short."
+    )
+    explain_most: int = setting(
+        1000, "Fleets up to this size are counted whole when nobody fits; of larger ones a sample."
+    )
+    overview_most: int = setting(
+        5000, "Fleets up to this size are counted whole in an overview; of larger ones a sample."
+    )
     mass_expiry_fraction: float = setting(
         0.3, "This share of the fleet going silent within one time-out raises an alert."
     )
     mass_expiry_min: int = setting(20, "Fewer silent nodes than this never raise that alert.")
+    offline_brake: bool = setting(
+        False,
+        "Call nodes offline slowly while much of the fleet falls silent at once. None of them is "
+        "selected meanwhile; only the word waits.",
+    )
+    offline_brake_per_s: float = setting(
+        1.0, "How many nodes of the whole fleet a second are called offline under the brake."
+    )
+    offline_brake_most_s: float = setting(300.0, "The longest time the brake holds.")
 
     def __post_init__(self) -> None:
         self.require_positive(except_for=self.may_be_zero())

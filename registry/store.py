@@ -28,6 +28,7 @@ T = TypeVar("T")
 _MOVING = ("TRYAGAIN", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MOVED", "ASK")
 _REFUSING = ("OOM", "NOREPLICAS", "MISCONF", "READONLY")
 _CONNECTIONS = 8
+_QUESTIONS = 64
 
 
 def _sentinels(netloc: str) -> list[tuple[str, int]]:
@@ -44,6 +45,7 @@ class Store:
         self.genuine = genuine
         self.timeout_s = timeout_s
         self.clock = StoreClock()
+        self._under_way = asyncio.Semaphore(_QUESTIONS)
         self._url = ""
 
     @classmethod
@@ -106,7 +108,9 @@ class Store:
         pause = 0.02
         while True:
             try:
-                return await ask()
+                # A Cluster's client opens a connection for every question under way at a node.
+                async with self._under_way:
+                    return await ask()
             except (TimeoutError, rx.ConnectionError, rx.TimeoutError, OSError) as error:
                 if not (
                     isinstance(error, rx.BusyLoadingError) and self.clock.monotonic() < deadline
@@ -137,29 +141,25 @@ class Store:
     async def call_many(
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
     ) -> list[Any]:
-        """Runs one script several times, in one round trip where one node holds every slot."""
+        """Runs one script several times, in one round trip to each store node concerned."""
         if not calls:
             return []
-        if not self.single or len(calls) == 1:
-            return list(
-                await asyncio.gather(*(self.call(name, keys, args) for keys, args in calls))
-            )
+        if len(calls) == 1:
+            return [await self.call(name, *calls[0])]
         script = load(name, self.genuine)
 
         async def ask() -> list[Any]:
-            pipe = self.client.pipeline(transaction=False)
+            pipe = self._pipeline()
             for keys, args in calls:
                 pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
             return list(await pipe.execute(raise_on_error=False))
 
         replies = await self.asked(ask)
         for i, reply in enumerate(replies):
-            if isinstance(reply, rx.NoScriptError) or (
-                isinstance(reply, Exception) and _passing(reply)
-            ):
+            if isinstance(reply, Exception):
+                if not _worth_another_try(reply):
+                    raise _translated(reply)
                 replies[i] = await self.call(name, *calls[i])
-            elif isinstance(reply, Exception):
-                raise _translated(reply)
         return replies
 
     async def commands(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -168,16 +168,17 @@ class Store:
             return []
 
         async def ask() -> list[Any]:
-            if not self.single:
-                return list(
-                    await asyncio.gather(*(self.client.execute_command(*c) for c in commands))
-                )
-            pipe = self.client.pipeline(transaction=False)
+            if len(commands) == 1:
+                return [await self.client.execute_command(*commands[0])]
+            pipe = self._pipeline()
             for command in commands:
                 pipe.execute_command(*command)
             return list(await pipe.execute())
 
         return await self.asked(ask)
+
+    def _pipeline(self) -> Any:
+        return self.client.pipeline(transaction=False) if self.single else self.client.pipeline()
 
     def nodes_of(self, channels: Sequence[str]) -> dict[str, list[str]]:
         """Channels by the store node that serves them; one nameless group where that is one."""
@@ -213,6 +214,12 @@ class Store:
     async def ping(self) -> None:
         """Raises StoreUnavailable unless the store answers now."""
         await self.asked(lambda: self.client.ping())
+
+
+def _worth_another_try(error: Exception) -> bool:
+    """Whether one answer of several failed in a way that asking for it alone may mend."""
+    lost = (rx.NoScriptError, rx.ConnectionError, rx.TimeoutError, TimeoutError, OSError)
+    return isinstance(error, lost) or _passing(error)
 
 
 def _passing(error: Exception) -> bool:

@@ -139,15 +139,98 @@ def mutants() -> list[Mutant]:
             ("intent of a restored node", "kind == 'restore' and ARGV[21] ~= ''", "false"),
         ),
         *_of(
-            _lua("check", "committing", "indexes_and_lists", "beating"),
-            ("status", "if r[1] ~= 'ready' or r[2] or", "if r[2] or"),
-            ("leave", "r[1] ~= 'ready' or r[2] or", "r[1] ~= 'ready' or"),
-            ("intent", " or redis.call('HEXISTS', KEYS[k + 1], 'stamp') == 1 then", " then"),
-            ("TTL key", "elseif left <= 0 or left > timeout", "elseif left > timeout"),
+            ("registry/subject.py", (f"{_CONTRACT}selecting.py", f"{_CONTRACT}holding.py")),
+            ("status", "self.status == Status.READY and not self.leaving", "not self.leaving"),
+            ("leave", "== Status.READY and not self.leaving and", "== Status.READY and"),
+            ("intent", " and self.intent is None", ""),
+            ("TTL key", "return 0 < self.ttl_ms <= timeout_ms", "return self.ttl_ms <= timeout_ms"),
+            (
+                "PTTL above the time-out",
+                "return 0 < self.ttl_ms <= timeout_ms",
+                "return 0 < self.ttl_ms",
+            ),
+            ("holds count as load", "return self.jobs + self.holds", "return self.jobs"),
+        ),
+        *_of(
+            (
+                "registry/requirement.py",
+                (f"{_CONTRACT}selecting.py", f"{_CONTRACT}indexes_and_lists.py"),
+            ),
+            ("capacity", "elif s.load >= s.capacity:", "elif False:"),
+            ("public pool", "if self.public and not s.public:", "if False:"),
+            ("capabilities", "if name not in s.capabilities:", "if False:"),
+            ("labels", 'if found == (test.test == "not"):', "if False:"),
+            ("memory", "s.gpu_memory_gb < self.min_gpu_memory_gb:", "False:"),
+            ("ceilings", "if value is not None and value > limit:", "if False:"),
+            ("avoided nodes", "if s.node_id in self.avoid:", "if False:"),
+        ),
+        *_of(
+            ("registry/selecting.py", (f"{_CONTRACT}selecting.py", f"{_CONTRACT}holding.py")),
+            ("the exact look", "for names in wanted.alternatives():", "for names in ():"),
+            ("equals take turns", "random.shuffle(candidates)\n", "pass\n"),
+            (
+                "what was taken for nothing is given back",
+                "if s.hold_id and s.hold_id not in kept:",
+                "if False:",
+            ),
+            (
+                "the plan is noted before the hold",
+                "elif await self._noted(subject.node_id):",
+                "else:",
+            ),
+            (
+                "a hold on a node gone bad is given back",
+                "await self._registry.release_hold(hold_id)",
+                "pass",
+            ),
+        ),
+        *_of(
+            _lua("hold", "holding"),
+            ("status", "if r[1] ~= 'ready' or r[2]", "if r[2]"),
+            ("leave", "~= 'ready' or r[2] or", "~= 'ready' or"),
+            ("intent", " or r[2] or i[1] then", " or r[2] then"),
+            ("TTL key", "if left <= 0 or left > timeout", "if left > timeout"),
             ("PTTL above the time-out", " or left > timeout then", " then"),
-            ("public pool", "if ARGV[2] == '1' and r[3] ~= '1' then", "if false then"),
-            ("capabilities", "if not string.find(has,", "if false and not string.find(has,"),
+            ("digest", "if r[3] ~= ARGV[3] or", "if"),
+            ("label stamp", " or (i[2] or '') ~= ARGV[4] then", " then"),
             ("capacity", "if load >= num(r[4]) then", "if false then"),
+            ("a hold taken twice is one", "if expires > 0 then", "if false then"),
+            (
+                "holds do not stay for ever",
+                "if redis.call('PTTL', KEYS[4]) < keep then",
+                "if false then",
+            ),
+        ),
+        *_of(
+            _lua("lib/holds", "holding"),
+            (
+                "an ended hold counts until a report",
+                "return math.min(now, reported_at)",
+                "return now",
+            ),
+        ),
+        *_of(
+            _lua("unhold", "holding"),
+            ("a draining node is looked at", "== 'draining' then mark(", "== 'x' then mark("),
+        ),
+        *_of(
+            _lua("begin", "holding"),
+            ("the same id for something else", "if r[1] and r[3] ~= ARGV[2] then", "if false then"),
+            ("one asker at a time", "num(r[2]) > now then", "false then"),
+            ("the answer given before", "if r[5] then", "if false then"),
+            ("the former asker's plan", "return { 'yours', r[4] or '' }", "return { 'yours', '' }"),
+        ),
+        *_of(
+            _lua("settle", "holding"),
+            (
+                "an overtaken asker",
+                "if redis.call('HGET', key, 'by') ~= ARGV[1] then",
+                "if false then",
+            ),
+        ),
+        *_of(
+            _lua("job", "holding"),
+            ("a job's hold ends", "redis.call('ZREM', KEYS[3], ARGV[i])", "local _ = i"),
         ),
         *_of(
             _lua("patrol", "watching_time"),
@@ -215,7 +298,99 @@ def mutants() -> list[Mutant]:
             ("tests/unit/test_admission.py",),
             "",
         ),
+        *_api(),
+        *_endpoints(),
     ]
+
+
+def _api() -> Iterator[Mutant]:
+    """The guards before /v1."""
+    off = "if False:"
+    guards: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "gateway/access.py": (
+            (
+                "tokens, once there are any",
+                "if self.enforced:\n            return",
+                f"{off} return",
+            ),
+            ("closed elsewhere", "if not self._open and not self._on_loopback:", off),
+            ("pages of other sites", "_refuse_other_origins(headers)\n        if", "if"),
+            ("names made to point here", "if not is_loopback(name if", "if None and (name if"),
+            ("proxies", "if client and not is_loopback(client[0]):", off),
+            ("roles", "if not principal.role.covers(role):", off),
+            ("not named is for admins", "    return Role.ADMIN\n", "    return Role.READ\n"),
+        ),
+        "gateway/guard.py": (
+            ("roles", "demand(principal, role_needed(", "repr((principal, "),
+            ("how often", "self._pace((principal.name, address))", "pass"),
+            ("guessing", "self._pace((None, address))", "pass"),
+            ("how much, announced", "and int(value) > most:", "and False:"),
+            ("how much, counted", "if got > most:", off),
+            ("how long", "asyncio.timeout(self._timeout_s)", "asyncio.timeout(None)"),
+            ("whose time-out", "if not deadline.expired():", off),
+        ),
+        "gateway/reloading.py": (("no sooner than in a second", ">= EVERY_S", ">= 0"),),
+        "muster/wire/bearer.py": (
+            ("words", "or _bits(token) < _BITS_LEAST", ""),
+            ("repetitions", "or len(set(pairwise(token))) < _PAIRS_LEAST", ""),
+            ("whole tokens", "if not _MADE_HERE.fullmatch(token):", off),
+            ("one token, one entry", "if entry.hash in seen:", off),
+            ("names of nobody", "if name in NAMES_OF_NOBODY:", off),
+        ),
+    }
+    for path, broken_ones in guards.items():
+        room = Path(path).stem
+        for name, old, new in broken_ones:
+            tests = (f"tests/unit/test_{room}.py",)
+            yield Mutant(f"{room}: {name}", path, old, new, tests, "")
+
+
+def _endpoints() -> Iterator[Mutant]:
+    """The guards inside /v1."""
+    off = "if False:"
+    guards: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "asking": (
+            (
+                "an owner's lists and selections",
+                "if asker.owner is None:\n        return suited\n",
+                "if True:\n        return suited\n",
+            ),
+            (
+                "an owner's counts and misses",
+                "if asker.owner is None:\n        return None\n",
+                "if True:\n        return None\n",
+            ),
+        ),
+        "nodes": (("an owner's nodes", "return call.who.owner is None or", "return True or"),),
+        "selecting": (
+            ("an owner's holds", "if call.who.owner is not None:", off),
+            ("the longest hold", "if body.hold_ms > most:", off),
+            ("whose request", "asker=call.who.name,", ""),
+        ),
+        "operating": (
+            (
+                "an owner's acts",
+                "if call.who.owner is not None:\n        await seen",
+                "if False:\n        await seen",
+            ),
+            ("the label owner", "if who.owner is not None and asking.OWNER in changes:", off),
+            ("a store that is away", "if not away and not await act(", "if not await act("),
+        ),
+        "questions": (
+            ("all means all", "if self.filter in (UNSET, FilterBody()) and not self.all:", off),
+            ("empty ceilings", "if self.ceilings == CeilingsAsked():", off),
+        ),
+        "answers": (
+            ("addresses", "detail.address if for_admin else UNSET", "detail.address"),
+            ("addresses in events", "opened if for_admin else", "opened if True else"),
+            ("ids of holds", "hold.hold_id if for_admin else UNSET", "hold.hold_id"),
+        ),
+        "shortfalls": (("once a second", "if known is None or self._stale(known):", "if True:"),),
+    }
+    tests = tuple(f"tests/api/test_{name}.py" for name in ("roles", "selecting", "operating"))
+    for room, broken_ones in guards.items():
+        for name, old, new in broken_ones:
+            yield Mutant(f"api {room}: {name}", f"gateway/api/{room}.py", old, new, tests, "")
 
 
 class WrongMutantError(Exception):

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from muster.cli import token
 from muster.cli.agent import app as agent_app
 from muster.cli.up import Plan, default_data_dir
 from muster.cli.up import up as run_up
@@ -23,6 +24,7 @@ Examples:
   muster up --redis-url redis://db/0     on a store of your own
   muster gateway settings                every setting of a gateway, and its source
   muster agent run --server wss://…      a GPU machine joins the fleet
+  muster token new --name me --role read a token for the HTTP API, and the line that admits it
 """
 _UP_EXAMPLES = """
 \b
@@ -30,6 +32,7 @@ Examples:
   muster up
   muster up --data-dir ./data --sweepers 3
   muster up --redis-url redis+sentinel://s1:26379,s2:26379/mymaster
+  muster up --host 0.0.0.0 --open-api    everybody in the network may do everything
   muster up --json | head -1             one line of JSON once it is ready
 """
 _PASSED_THROUGH = {
@@ -48,7 +51,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-
+app.add_typer(token.app)
 app.add_typer(agent_app)
 
 
@@ -76,17 +79,25 @@ def up(
             "else ~/.local/share/muster."
         ),
     ] = None,
+    open_api: Annotated[
+        bool,
+        typer.Option(
+            "--open-api", help="Whoever reaches the gateways may use /v1 without a token."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON when all is ready.")
     ] = False,
 ) -> None:
     """Run the whole system in the foreground; Ctrl-C ends all of it.
 
+    Settings of gateways and sweepers are taken from the environment, tokens and certificates too.
+
     Exit status: 0 ended on request, 1 a part of it died, 2 it could not be started as asked.
     """
     _need("gateway")
     where = (data_dir or default_data_dir()).expanduser().absolute()
-    plan = Plan(host, port, gateways, sweepers, redis_url or None, where, as_json)
+    plan = Plan(host, port, gateways, sweepers, redis_url or None, where, as_json, open_api)
     raise typer.Exit(run_up(plan))
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import select
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -51,6 +52,7 @@ class Plan:
     redis_url: str | None
     data_dir: Path
     as_json: bool = False
+    open_api: bool = False
 
 
 @dataclass
@@ -81,7 +83,13 @@ class System:
     @property
     def gateway_urls(self) -> list[str]:
         """Where each gateway is reached."""
-        return [f"http://{self.reachable_host}:{port}" for port in self.gateway_ports]
+        scheme = "https" if self.tls else "http"
+        return [f"{scheme}://{self.reachable_host}:{port}" for port in self.gateway_ports]
+
+    @property
+    def tls(self) -> bool:
+        """Whether the environment gives the gateways a certificate."""
+        return _is_set("MUSTER_TLS_CERT_FILE")
 
     @property
     def sweeper_urls(self) -> list[str]:
@@ -164,6 +172,8 @@ def _start(system: System, console: Console, stopping: threading.Event) -> None:
         system.sweepers.append(Child(name, ["sweeper"], environ | own, logs / f"{name}.log"))
     for number, port in enumerate(system.gateway_ports):
         own = {"MUSTER_HOST": plan.host, "MUSTER_PORT": str(port)}
+        if plan.open_api:
+            own["MUSTER_OPEN_API"] = "true"
         name = f"gateway-{number}"
         system.gateways.append(Child(name, ["gateway"], environ | own, logs / f"{name}.log"))
     with console.status("Waiting for the gateways …") as status:
@@ -198,7 +208,7 @@ def _wait_until_ready(system: System, port: int, stopping: threading.Event) -> N
     answer = "no answer"
     while not stopping.is_set():
         _refuse_the_dead(system)
-        ready, answer = ask_ready(system.reachable_host, port)
+        ready, answer = ask_ready(system.reachable_host, port, tls=system.tls)
         if ready:
             return
         if time.monotonic() > deadline:
@@ -208,9 +218,12 @@ def _wait_until_ready(system: System, port: int, stopping: threading.Event) -> N
         stopping.wait(0.05)
 
 
-def ask_ready(host: str, port: int) -> tuple[bool, str]:
-    """Whether the process there calls itself ready, and what it said."""
-    connection = http.client.HTTPConnection(host.strip("[]"), port, timeout=2)
+def ask_ready(host: str, port: int, *, tls: bool = False) -> tuple[bool, str]:
+    """Whether the process there calls itself ready, and what it said.
+
+    Its certificate is not checked: it names the host others use, and nothing secret is said.
+    """
+    connection = _connection(host.strip("[]"), port, tls=tls)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()
@@ -220,6 +233,15 @@ def ask_ready(host: str, port: int) -> tuple[bool, str]:
     finally:
         connection.close()
     return response.status == 200, f"{response.status} {text}"
+
+
+def _connection(host: str, port: int, *, tls: bool) -> http.client.HTTPConnection:
+    if not tls:
+        return http.client.HTTPConnection(host, port, timeout=2)
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname = False
+    unchecked.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=2, context=unchecked)
 
 
 def _watch(system: System, stopping: threading.Event) -> None:
@@ -268,6 +290,7 @@ def _say_ready(system: System, console: Console) -> None:
         sys.stdout.flush()
         return
     first = system.gateway_urls[0]
+    curl = "curl --cacert CA.pem" if system.tls else "curl"
     lines = [f"Gateway    {url}" for url in system.gateway_urls]
     lines += [f"Sweeper    {url}   health and metrics" for url in system.sweeper_urls]
     lines.append(f"Store      {without_password(system.redis_url)}")
@@ -275,13 +298,17 @@ def _say_ready(system: System, console: Console) -> None:
         lines.append(f"Data       {plan.data_dir}")
     else:
         lines.append(f"Logs       {plan.data_dir / 'logs'}")
-        if not os.environ.get("MUSTER_SECRET", "").strip():
+        if not _is_set("MUSTER_SECRET"):
             lines.append("No fleet secret: nodes get no tokens. Set MUSTER_SECRET to change that.")
+    if _is_set("MUSTER_API_TOKENS") or _is_set("MUSTER_API_TOKENS_FILE"):
+        lines.append("/v1 asks for a token: add  -H 'Authorization: Bearer TOKEN'")
+    elif not plan.open_api and not _is_set("MUSTER_OPEN_API"):
+        lines.append("No API tokens: /v1 is open on loopback only. See `muster token --help`.")
     lines += [
         "",
         "Try:",
-        f"  curl {first}/readyz",
-        f"  curl {first}/v1/nodes",
+        f"  {curl} {first}/readyz",
+        f"  {curl} {first}/v1/nodes",
         "",
         "A first conversation:",
         f"  {sys.executable} -m websockets ws{first.removeprefix('http')}/ws/node",
@@ -289,7 +316,7 @@ def _say_ready(system: System, console: Console) -> None:
         f"  {_REGISTER}",
         f"  {_BEAT}   (three times: it becomes ready)",
         "",
-        f"  curl -X POST {first}/v1/select -H 'content-type: application/json' \\",
+        f"  {curl} -X POST {first}/v1/select -H 'content-type: application/json' \\",
         """       -d '{"kind":"nmt","src_lang":"zh","tgt_lang":"en"}'""",
         "",
         "Ctrl-C ends it all.",
@@ -320,6 +347,10 @@ _REGISTER = json.dumps(
     separators=(",", ":"),
 )
 _BEAT = '{"type":"node_heartbeat"}'
+
+
+def _is_set(variable: str) -> bool:
+    return bool(os.environ.get(variable, "").strip())
 
 
 def without_password(url: str) -> str:

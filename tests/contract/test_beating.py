@@ -7,7 +7,7 @@ import asyncio
 from registry.keys import partition_of
 from registry.model import BeatOutcome, Reason, Status, Verdict
 from registry.registry import Registry
-from tests.support.fleet import Fleet, until
+from tests.support.fleet import Fleet, asks, until
 
 
 async def test_every_beat_is_one_verdict(registry: Registry) -> None:
@@ -119,7 +119,7 @@ async def test_a_lower_version_in_the_store_is_mended_above_what_was_told(
     change = await registry.mend("node-A", "sid-node-A", told, "operator")
     assert change is not None and change.version > told
     assert (await fleet.facts()).intent == "operator"
-    assert await registry.select(["any"], 3) == []
+    assert await registry.select(asks(), 3) == []
 
 
 async def test_beats_after_leaving_are_told_so_and_undo_nothing(registry: Registry) -> None:
@@ -184,10 +184,10 @@ async def test_a_gap_nobody_observed_is_no_failure(quick: Registry) -> None:
 async def test_the_ttl_key_goes_by_itself_when_beats_stop(quick: Registry) -> None:
     fleet = Fleet(quick)
     await fleet.make_ready()
-    assert len(await quick.select(["any"], 3)) == 1
+    assert len(await quick.select(asks(), 3)) == 1
 
     async def unselectable() -> bool:
-        return await quick.select(["any"], 3) == []
+        return await quick.select(asks(), 3) == []
 
     await until(unselectable, "no selection without the TTL key")
     assert (await fleet.facts()).status is Status.READY
@@ -200,9 +200,7 @@ async def test_job_failures_count_once_an_interval_and_never_refresh_liveness(
     await fleet.make_ready()
     before = await fleet.facts()
     for _ in range(3):
-        assert await registry.job_result(
-            "node-A", "sid-node-A", failed=True, jobs=0, hold_ids=["x"]
-        )
+        assert await registry.job_result("node-A", "sid-node-A", failed=True, jobs=0, job_id="x")
     after = await fleet.facts()
     assert after.window == "j" and after.last_beat == before.last_beat
     assert await fleet.marked()
@@ -211,7 +209,7 @@ async def test_job_failures_count_once_an_interval_and_never_refresh_liveness(
 async def test_a_stranger_reports_no_jobs(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
-    assert not await registry.job_result("node-A", "other", failed=True, jobs=9, hold_ids=[])
+    assert not await registry.job_result("node-A", "other", failed=True, jobs=9)
     assert (await fleet.facts()).jobs == 0
 
 

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from registry.keys import PARTITIONS, partition_of
+from registry.listing import Filter
 from registry.model import Change, Decision, Reason, Stale, Status, Verdict
 from registry.registry import Registry
-from tests.support.fleet import Fleet, until
+from tests.support.fleet import Fleet, asks, until
 
 
 async def test_a_transition_changes_record_index_event_counts_and_tells_the_gateway(
@@ -31,7 +32,7 @@ async def test_a_transition_changes_record_index_event_counts_and_tells_the_gate
     assert [e["type"] for e in detail.events] == ["transition", "register"]
     counts = await registry.counts(list(range(PARTITIONS)))
     assert counts["ready"] == 1 and counts["registering"] == 0
-    assert [s.node_id for s in await registry.select(["nmt:zh:en"], 1)] == ["node-A"]
+    assert [s.node_id for s in await registry.select(asks("nmt:zh:en"), 1)] == ["node-A"]
 
 
 async def test_a_transition_is_applied_once(registry: Registry) -> None:
@@ -115,7 +116,7 @@ async def test_a_key_that_outlives_the_time_out_counts_as_gone(quick: Registry) 
     fleet = Fleet(quick)
     await fleet.make_ready()
     await quick.store.client.set(quick.keys.ttl("node-A"), "1", px=3_600_000)
-    assert await quick.select(["any"], 3) == []
+    assert await quick.select(asks(), 3) == []
 
     async def decided() -> bool:
         answer = await fleet.commit(Status.OFFLINE, Reason.HEARTBEAT_TIMEOUT, silence_ms=500)
@@ -132,7 +133,7 @@ async def test_a_drain_is_not_over_while_holds_are_open(registry: Registry) -> N
     await registry.store.client.zadd(registry.keys.holds("node-A"), {"hold": facts.now + 60_000})
     answer = await fleet.commit(Status.OFFLINE, Reason.DRAINED, drained=True)
     assert answer == Stale("holds")
-    await registry.job_result("node-A", "sid-node-A", failed=False, jobs=None, hold_ids=["hold"])
+    await registry.job_result("node-A", "sid-node-A", failed=False, jobs=None, job_id="hold")
     assert isinstance(await fleet.commit(Status.OFFLINE, Reason.DRAINED, drained=True), Change)
 
 
@@ -174,7 +175,7 @@ async def test_a_record_goes_after_retention_but_intent_stays(quick: Registry) -
 
     await until(gone, "retention ends")
     assert await quick.node("node-A") is None
-    assert (await quick.nodes(None, 10, None))[0] == []
+    assert (await quick.listed(Filter(), 10))[0] == []
     assert (await fleet.register(sid="back")).status == "draining"
 
 
@@ -191,7 +192,7 @@ async def test_leaving_takes_a_node_out_of_selection_before_the_sweeper_words_it
     fleet = Fleet(registry)
     await fleet.make_ready()
     assert await _leave(registry, "sid-node-A")
-    assert await registry.select(["any"], 3) == []
+    assert await registry.select(asks(), 3) == []
     facts = await fleet.facts()
     assert facts.status is Status.READY and facts.leave_kind == "unregister" and facts.leave_drain
 
@@ -200,14 +201,14 @@ async def test_a_stranger_cannot_unregister_a_node(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
     assert not await _leave(registry, "stranger")
-    assert len(await registry.select(["any"], 3)) == 1
+    assert len(await registry.select(asks(), 3)) == 1
 
 
 async def test_an_operator_removes_a_node_whoever_holds_it(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
     assert await registry.remove("node-A", "op", "scrapped")
-    assert await registry.select(["any"], 3) == []
+    assert await registry.select(asks(), 3) == []
     assert (await fleet.facts()).leave_kind == "remove"
     assert not await registry.remove("node-Z", "op", "unknown")
 
@@ -216,7 +217,7 @@ async def test_draining_takes_a_node_out_at_once_and_resuming_marks_it(registry:
     fleet = Fleet(registry)
     await fleet.make_ready()
     assert await registry.drain("node-A", "op", "maintenance", timeout_s=7)
-    assert await registry.select(["any"], 3) == []
+    assert await registry.select(asks(), 3) == []
     assert await fleet.marked()
     assert (await fleet.facts()).intent_timeout_ms == 7_000
     assert await registry.resume("node-A", "op", "done")

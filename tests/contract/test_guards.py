@@ -7,7 +7,7 @@ from dataclasses import replace
 from registry.keys import partition_of
 from registry.model import Decision, Reason, Registered, Stale, Status
 from registry.registry import Registry
-from tests.support.fleet import Fleet, until
+from tests.support.fleet import Fleet, asks, until
 
 
 async def _leave(registry: Registry, digest: str = "d1") -> bool:
@@ -58,7 +58,7 @@ async def test_a_drain_is_not_over_once_another_report_came(registry: Registry) 
     fleet = Fleet(registry)
     await fleet.register()
     facts = await fleet.facts()
-    await registry.job_result("node-A", "sid-node-A", failed=False, jobs=1, hold_ids=[])
+    await registry.job_result("node-A", "sid-node-A", failed=False, jobs=1)
     assert (await fleet.facts()).reported_at != facts.reported_at
     stale = replace(await fleet.facts(), reported_at=facts.reported_at)
     decision = Decision(Status.OFFLINE, Reason.DRAINED, drained=True)
@@ -87,7 +87,7 @@ async def test_a_leaving_node_is_not_selected_though_the_index_names_it(
     await Fleet(registry).make_ready()
     assert await _leave(registry)
     await _index(registry, "any")
-    assert await registry.select(["any"], 3) == []
+    assert await registry.select(asks(), 3) == []
 
 
 async def test_a_drained_node_is_not_selected_though_the_index_names_it(
@@ -96,13 +96,13 @@ async def test_a_drained_node_is_not_selected_though_the_index_names_it(
     await Fleet(registry).make_ready()
     assert await registry.drain("node-A", "op", "test")
     await _index(registry, "any")
-    assert await registry.select(["any"], 3) == []
+    assert await registry.select(asks(), 3) == []
 
 
 async def test_a_node_is_not_selected_for_what_it_can_no_longer_do(registry: Registry) -> None:
     await Fleet(registry).make_ready()
     await _index(registry, "tts:en")
-    assert await registry.select(["tts:en"], 3) == []
+    assert await registry.select(asks("tts:en"), 3) == []
 
 
 async def test_a_lease_is_given_back_by_its_owner_alone(registry: Registry) -> None:
@@ -115,15 +115,18 @@ async def test_a_lease_is_given_back_by_its_owner_alone(registry: Registry) -> N
 async def test_leaving_on_an_old_view_of_the_capabilities_is_refused(registry: Registry) -> None:
     await Fleet(registry).make_ready()
     assert not await _leave(registry, digest="d0")
-    assert len(await registry.select(["any"], 3)) == 1
+    assert len(await registry.select(asks(), 3)) == 1
 
 
 async def test_draining_on_an_old_view_of_the_capabilities_is_refused(registry: Registry) -> None:
     await Fleet(registry).make_ready()
     k, p = registry.keys, partition_of("node-A")
-    keys = [k.node("node-A"), k.intent("node-A"), k.todo(p), k.bell(p), k.unobserved(p)]
-    assert await registry.store.call("intend", keys, ["node-A", "d0", "s", "op", "why", 1]) == 0
-    assert len(await registry.select(["any"], 3)) == 1
+    keys = [
+        k.node("node-A"), k.intent("node-A"), k.todo(p), k.bell(p), k.unobserved(p), k.events(p),
+    ]  # fmt: skip
+    args = ["node-A", "d0", "s", "op", "why", 1, 10]
+    assert await registry.store.call("intend", keys, args) == 0
+    assert len(await registry.select(asks(), 3)) == 1
 
 
 async def test_an_update_on_an_old_view_of_the_capabilities_is_refused(

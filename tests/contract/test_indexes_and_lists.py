@@ -5,41 +5,43 @@ from __future__ import annotations
 import pytest
 
 from registry.keys import partition_of
+from registry.listing import CursorError, Filter
 from registry.model import Reason, Status
 from registry.registry import Registry
-from tests.support.fleet import Fleet
+from registry.requirement import Requirement
+from tests.support.fleet import Fleet, asks
 
 
 async def test_only_nodes_with_every_capability_are_selected(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready("node-A")
     await fleet.make_ready("node-B", capabilities=("any", "asr:zh"))
-    both = await registry.select(["asr:zh", "nmt:zh:en"], 5)
+    both = await registry.select(asks("asr:zh", "nmt:zh:en"), 5)
     assert [s.node_id for s in both] == ["node-A"]
-    assert {s.node_id for s in await registry.select(["asr:zh"], 5)} == {"node-A", "node-B"}
-    assert await registry.select(["tts:fr"], 5) == []
+    assert {s.node_id for s in await registry.select(asks("asr:zh"), 5)} == {"node-A", "node-B"}
+    assert await registry.select(asks("tts:fr"), 5) == []
 
 
 async def test_a_full_node_is_not_selected(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
     await fleet.beat(jobs=1, capacity=1)
-    assert await registry.select(["any"], 5) == []
+    assert await registry.select(asks(), 5) == []
     await fleet.beat(jobs=1, capacity=2)
-    assert [(s.load, s.capacity) for s in await registry.select(["any"], 5)] == [(1, 2)]
+    assert [(s.load, s.capacity) for s in await registry.select(asks(), 5)] == [(1, 2)]
 
 
 async def test_private_nodes_are_selected_only_on_demand(registry: Registry) -> None:
     await Fleet(registry).make_ready(public=False)
-    assert await registry.select(["any"], 5) == []
-    assert len(await registry.select(["any"], 5, public=False)) == 1
+    assert await registry.select(asks(), 5) == []
+    assert len(await registry.select(Requirement(public=False), 5)) == 1
 
 
 async def test_a_single_fit_among_many_is_found(registry: Registry) -> None:
     fleet = Fleet(registry)
     for i in range(40):
         await fleet.make_ready(f"node-{i}", public=i == 17)
-    assert [s.node_id for s in await registry.select(["any"], 1)] == ["node-17"]
+    assert [s.node_id for s in await registry.select(asks(), 1)] == ["node-17"]
 
 
 async def test_an_index_that_lies_is_caught_by_the_check(registry: Registry) -> None:
@@ -47,7 +49,7 @@ async def test_an_index_that_lies_is_caught_by_the_check(registry: Registry) -> 
     await fleet.register()
     p = partition_of("node-A")
     await registry.store.client.sadd(registry.keys.ready(p, "any"), "node-A", "ghost")
-    assert await registry.select(["any"], 5) == []
+    assert await registry.select(asks(), 5) == []
 
 
 async def test_models_that_change_move_the_index_places(registry: Registry) -> None:
@@ -59,8 +61,8 @@ async def test_models_that_change_move_the_index_places(registry: Registry) -> N
         assert await registry.update(
             "node-A", "sid-node-A", "d1", seen.capabilities, b"", "d2", ("any", "tts:en"), True, 1
         )
-    assert await registry.select(["nmt:zh:en"], 5) == []
-    assert len(await registry.select(["tts:en"], 5)) == 1
+    assert await registry.select(asks("nmt:zh:en"), 5) == []
+    assert len(await registry.select(asks("tts:en"), 5)) == 1
 
 
 async def test_an_update_by_a_superseded_session_is_refused(registry: Registry) -> None:
@@ -113,18 +115,19 @@ async def test_pages_show_every_node_once_and_filter_by_status(registry: Registr
     seen: list[str] = []
     cursor = None
     while True:
-        rows, cursor = await registry.nodes(None, 4, cursor)
+        rows, cursor = await registry.listed(Filter(), 4, cursor)
         seen += [r.node_id for r in rows]
         if cursor is None:
             break
     assert sorted(seen) == [f"node-{i:02}" for i in range(25)]
-    rows, _ = await registry.nodes("degraded", 10, None)
+    rows, _ = await registry.listed(Filter(statuses=frozenset({"degraded"})), 10)
     assert [r.node_id for r in rows] == ["node-07"]
 
 
 async def test_a_cursor_that_is_none_of_ours_is_refused(registry: Registry) -> None:
-    with pytest.raises(ValueError, match="cursor"):
-        await registry.nodes(None, 4, "nonsense")
+    for cursor in ("nonsense", "0:node-A", "99:x", "²:x", ":"):
+        with pytest.raises(CursorError):
+            await registry.listed(Filter(), 4, cursor)
 
 
 async def test_two_prefixes_share_a_store_without_meeting(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from registry.model import Reason, Registered, Stale, Status
 from registry.registry import Registry
-from tests.support.fleet import Fleet, registration
+from tests.support.fleet import Fleet, asks, registration
 
 
 async def test_a_free_id_is_unknown(registry: Registry) -> None:
@@ -18,8 +18,8 @@ async def test_a_registration_begins_registering_live_and_unselectable(registry:
     answer = await fleet.register()
     assert (answer.status, answer.reason, answer.resumed) == ("registering", "registered", False)
     detail = await registry.node("node-A")
-    assert detail is not None and detail.row.live
-    assert await registry.select(["any"], 3) == []
+    assert detail is not None and detail.subject.live(45_000)
+    assert await registry.select(asks(), 3) == []
 
 
 async def test_an_id_is_given_once_of_two_that_find_it_free(registry: Registry) -> None:
@@ -63,9 +63,9 @@ async def test_sessions_and_versions_never_go_back_even_on_an_emptied_store(
 async def test_registering_anew_takes_a_ready_node_out_of_selection(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
-    assert [s.node_id for s in await registry.select(["nmt:zh:en"], 3)] == ["node-A"]
+    assert [s.node_id for s in await registry.select(asks("nmt:zh:en"), 3)] == ["node-A"]
     await fleet.register(sid="new-life")
-    assert await registry.select(["nmt:zh:en"], 3) == []
+    assert await registry.select(asks("nmt:zh:en"), 3) == []
     assert (await fleet.facts()).status is Status.REGISTERING
     assert (await fleet.facts()).window == ""
 
@@ -75,15 +75,15 @@ async def test_resuming_keeps_state_history_and_selection(registry: Registry) ->
     ready = await fleet.make_ready()
     answer = await fleet.register(sid="second", kind="resume")
     assert answer.resumed and answer.status == "ready" and answer.version == ready.version
-    assert [s.node_id for s in await registry.select(["any"], 3)] == ["node-A"]
+    assert [s.node_id for s in await registry.select(asks(), 3)] == ["node-A"]
 
 
 async def test_resuming_with_other_models_moves_the_index_places(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
     await fleet.register(sid="second", kind="resume", digest="d2", capabilities=("any", "tts:en"))
-    assert await registry.select(["nmt:zh:en"], 3) == []
-    assert [s.node_id for s in await registry.select(["tts:en"], 3)] == ["node-A"]
+    assert await registry.select(asks("nmt:zh:en"), 3) == []
+    assert [s.node_id for s in await registry.select(asks("tts:en"), 3)] == ["node-A"]
 
 
 async def test_resuming_with_other_hardware_is_a_new_life(registry: Registry) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from registry.listing import Filter
 from tests.integration.conftest import System
 from tests.support.fleet import until
 from tests.support.node import Node, node_row, selected
@@ -53,7 +54,7 @@ async def test_a_refused_registration_leaves_no_trace(system: System) -> None:
         await node.register(node_id="trace", hardware={"gpus": []})
         await node.register(node_id="trace", capability_schema_version="9.9")
     assert await system.registry.existing("trace") is None
-    assert (await system.registry.nodes(None, 10, None))[0] == []
+    assert (await system.registry.listed(Filter(), 10))[0] == []
 
 
 async def test_a_node_hears_in_english_when_it_asks(system: System) -> None:

@@ -22,6 +22,7 @@ from registry.model import (
     Verdict,
 )
 from registry.registry import Registry
+from registry.requirement import Requirement
 
 CAPABILITIES = ("any", "asr:zh", "nmt:zh:en")
 
@@ -41,6 +42,11 @@ def registration(node_id: str = "node-A", **changes: Any) -> NewRegistration:
         capacity=1,
     )
     return replace(plain, **changes)
+
+
+def asks(*capabilities: str) -> Requirement:
+    """A request for some capabilities, of a node in the public pool."""
+    return Requirement(capabilities)
 
 
 class Fleet:

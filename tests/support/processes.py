@@ -27,12 +27,13 @@ Setting = str | int | float | bool | list[str]
 class Process:
     """One gateway or sweeper."""
 
-    def __init__(self, child: Child, port: int) -> None:
+    def __init__(self, child: Child, port: int, *, tls: bool = False) -> None:
         self.child = child
         self.name = child.name
         self.port = port
-        self.url = f"http://{_HOST}:{port}"
-        self.ws_url = f"ws://{_HOST}:{port}/ws/node"
+        self.tls = tls
+        self.url = f"http{'s' if tls else ''}://{_HOST}:{port}"
+        self.ws_url = f"ws{'s' if tls else ''}://{_HOST}:{port}/ws/node"
 
     @property
     def pid(self) -> int:
@@ -77,7 +78,7 @@ class Process:
         while time.monotonic() < deadline:
             if not self.running:
                 break
-            ready, answer = await asyncio.to_thread(ask_ready, _HOST, self.port)
+            ready, answer = await asyncio.to_thread(ask_ready, _HOST, self.port, tls=self.tls)
             if ready:
                 return
             await asyncio.sleep(0.02)
@@ -115,7 +116,8 @@ class Processes:
         environ |= as_environment(self.settings | {port_variable[7:].lower(): port} | settings)
         name = f"{module}-{len(self.started)}"
         child = Child(name, [module], environ, self._directory / f"{name}.log")
-        process = Process(child, int(environ[port_variable]))
+        tls = module == "gateway" and "MUSTER_TLS_CERT_FILE" in environ
+        process = Process(child, int(environ[port_variable]), tls=tls)
         self.started.append(process)
         return process
 

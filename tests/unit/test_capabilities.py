@@ -177,7 +177,8 @@ def test_a_beat_replaces_what_it_names() -> None:
     changed = can.apply(
         register, beat(installed_models=(model("tts", tgt_lang="en"),), hardware_gpus=(other,))
     )
-    assert can.capabilities(changed) == ("any", "model:m-tts", "tts:en")
+    memory = tuple(f"gpu_memory:{step}" for step in (12, 24, 40, 80))
+    assert can.capabilities(changed) == ("any", *memory, "model:m-tts", "tts:en")
     assert changed.hardware == Hardware(cpu_cores=16, memory_gb=32, gpus=(other,))
     assert can.digest(changed) != can.digest(register)
     assert can.hardware_digest(changed) != can.hardware_digest(register)
@@ -209,7 +210,7 @@ def test_an_empty_language_in_a_list_is_no_language() -> None:
     [
         {"node_id": "node-1"},
         {"version": "2", "platform": "linux"},
-        {"labels": {"region": "eu"}, "boot_id": "b", "attempt": 3, "node_token": "t"},
+        {"boot_id": "b", "attempt": 3, "node_token": "t"},
         {"warnings": ("odd",)},
         {"max_concurrent_jobs": 1},
         {"features_supported": {"emotion_detection": False, "own": None}},
@@ -218,6 +219,35 @@ def test_an_empty_language_in_a_list_is_no_language() -> None:
 def test_the_digest_stays_while_selection_sees_the_same(fields: dict[str, Any]) -> None:
     asr = model("asr", src_lang="zh")
     assert can.digest(node(asr, **fields)) == can.digest(node(asr))
+
+
+def test_labels_are_names_the_operators_over_the_nodes_own() -> None:
+    own = node(labels={"region": "eu", "tier": "silver"})
+    assert can.capabilities(own, {"tier": "gold", "owner": "x\ny"}) == (
+        "any", "label:owner=x%0Ay", "label:region=eu", "label:tier=gold",
+    )  # fmt: skip
+    assert can.digest(own) != can.digest(own, {"tier": "gold"})
+    assert can.digest(own) == can.digest(own, {"tier": "silver"})
+
+
+@pytest.mark.parametrize(
+    ("memory", "steps"), [(11.9, ()), (12, (12,)), (24, (12, 24)), (141, (12, 24, 40, 80))]
+)
+def test_the_largest_card_reaches_every_step_up_to_its_memory(
+    memory: float, steps: tuple[int, ...]
+) -> None:
+    cards = (Gpu(name="small", memory_gb=4), Gpu(name="large", memory_gb=memory))
+    large = node(hardware=Hardware(cpu_cores=1, memory_gb=1, gpus=cards))
+    assert can.capabilities(large) == ("any", *(f"gpu_memory:{step}" for step in steps))
+    assert can.largest_gpu_gb(large) == memory
+    assert can.digest(large) != can.digest(node())
+
+
+def test_a_packed_registration_comes_back_as_the_message_it_was() -> None:
+    register = node(model("tts", tgt_lang="en"), labels={"a": "b"}, features_supported={"x": None})
+    assert can.unpack_register(can.pack(register)) == register
+    assert can.unpack_labels(can.pack_labels({"a": "b"})) == {"a": "b"}
+    assert can.unpack_labels(None) == {} == can.unpack_labels(b"")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,20 @@ def test_it_starts_everything_and_ends_everything(stand_ins: Path, number: signa
     assert all(is_gone(pid) for pid in system["pids"].values())
 
 
+def test_open_api_reaches_the_gateways(stand_ins: Path) -> None:
+    process = start(stand_ins, "--port", "0", "--gateways", "1", "--open-api")
+    pids = ready(process)["pids"]
+    try:
+        environs = {name: psutil.Process(pid).environ() for name, pid in pids.items()}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert [name for name, environ in environs.items() if "MUSTER_OPEN_API" in environ] == [
+        "gateway-0"
+    ]
+    assert environs["gateway-0"]["MUSTER_OPEN_API"] == "true"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
 def test_killed_hard_it_leaves_no_orphan(stand_ins: Path) -> None:
     process = start(stand_ins, "--port", "0")

@@ -1,0 +1,233 @@
+"""The fleet in numbers: by status, by what nodes can do, by card and program; and how well it is
+watched.
+
+Statuses are counted by the scripts that change them and are exact. The rest is counted by looking
+at nodes: all of them up to `overview_most`, a random sample beyond, which is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import Struct
+
+from registry.base import Base, ms, number, text
+from registry.capabilities import CORE
+from registry.keys import PARTITIONS
+from registry.listing import Filter
+from registry.model import Status
+from registry.subject import Subject
+from registry.surveying import Surveying
+
+_NAMES_MOST = 200
+
+
+class Tally(Struct, frozen=True):
+    """Nodes that have something: all that are not offline, and those that are ready now."""
+
+    nodes: int
+    ready: int
+
+
+class Watch(Struct, frozen=True):
+    """How well the fleet is watched: how many partitions a sweeper looked at lately, how long ago
+    the one looked at longest ago was (ms; None if never), and the most unobserved time of any
+    partition (ms, summed since the store was filled)."""
+
+    partitions: int
+    watched: int
+    stalest_ms: int | None
+    unobserved_ms: int
+
+
+class MassExpiry(Struct, frozen=True):
+    """Much of the fleet went silent at once, seen by a sweeper in its partitions."""
+
+    at: int
+    lost: int
+    living: int
+
+
+class Braking(Struct, frozen=True):
+    """A sweeper marks silent nodes slowly, since when and until when at most, ms; `waiting` of
+    them are not called offline yet. None of them is selectable."""
+
+    since: int
+    until: int
+    waiting: int
+
+
+class Overview(Struct, frozen=True):
+    """The fleet at `now` (ms). Where `sampled`, the tallies are of `examined` nodes only."""
+
+    now: int
+    total: int
+    status: dict[str, int]
+    selectable: int
+    examined: int
+    sampled: bool
+    kinds: dict[str, Tally]
+    languages: dict[str, Tally]
+    gpus: dict[str, Tally]
+    program_versions: dict[str, Tally]
+    platforms: dict[str, Tally]
+    gateways: int
+    sweepers: int
+    watch: Watch
+    mass_expiry: MassExpiry | None
+    brake: Braking | None
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Two counters that go together."""
+
+    nodes: Counter[str]
+    ready: Counter[str]
+
+    def add(self, names: Iterable[str], ready: bool) -> None:
+        for name in set(names):
+            self.nodes[name] += 1
+            self.ready[name] += ready
+
+    def tallies(self) -> dict[str, Tally]:
+        """The most frequent first, and at most so many."""
+        common = self.nodes.most_common(_NAMES_MOST)
+        return {name: Tally(count, self.ready[name]) for name, count in common}
+
+
+class Overseeing(Surveying):
+    """Counts; reads only."""
+
+    async def overview(self, scope: Filter | None = None) -> Overview:
+        """The fleet, or with `scope` those of its nodes that the asker may know of."""
+        survey, alive, watch = await asyncio.gather(
+            self.survey(self.settings.overview_most), self._alive(), self._watched()
+        )
+        mass, brake = await self.store.commands(
+            [("GET", self.keys.mass_expiry()), ("GET", self.keys.brake())]
+        )
+        timeout = ms(self.settings.heartbeat_timeout_s)
+        seen = [s for s in survey.subjects if scope is None or scope.shows(s, timeout)]
+        statuses = Counter({status.value: 0 for status in Status})
+        if scope is None:
+            statuses.update(await self._statuses())
+        else:
+            statuses.update(s.status for s in seen)
+        groups = [_Counts(Counter(), Counter()) for _ in range(5)]
+        selectable = 0
+        for s in seen:
+            ready = s.ready and s.live(timeout)
+            selectable += ready
+            if s.status != Status.OFFLINE:
+                for group, names in zip(groups, _names(s), strict=True):
+                    group.add(names, ready)
+        kinds, languages, gpus, versions, platforms = (group.tallies() for group in groups)
+        return Overview(
+            now=self.clock.now_ms(),
+            total=sum(statuses.values()),
+            status=dict(statuses),
+            selectable=selectable,
+            examined=len(seen),
+            sampled=not survey.exact,
+            kinds=kinds,
+            languages=languages,
+            gpus=gpus,
+            program_versions=versions,
+            platforms=platforms,
+            gateways=alive[0],
+            sweepers=alive[1],
+            watch=watch,
+            mass_expiry=msgspec.json.decode(mass, type=MassExpiry) if mass else None,
+            brake=msgspec.json.decode(brake, type=Braking) if brake else None,
+        )
+
+    async def _statuses(self) -> dict[str, int]:
+        names = [status.value for status in Status]
+        replies = await self.store.commands(
+            [("HMGET", self.keys.counts(p), *names) for p in range(PARTITIONS)]
+        )
+        return {
+            name: max(0, sum(number(reply[place]) for reply in replies))
+            for place, name in enumerate(names)
+        }
+
+    async def _alive(self) -> tuple[int, int]:
+        now = self.clock.now_ms()
+        since = now - ms(self.settings.presence_ttl_s)
+        gateways, sweepers = await self.store.commands(
+            [
+                ("ZCOUNT", self.keys.gateways(), since, "+inf"),
+                ("ZCOUNT", self.keys.sweepers(), since, "+inf"),
+            ]
+        )
+        return int(gateways), int(sweepers)
+
+    async def _watched(self) -> Watch:
+        replies = await self.store.commands(
+            [
+                command
+                for p in range(PARTITIONS)
+                for command in (("GET", self.keys.swept(p)), ("GET", self.keys.unobserved(p)))
+            ]
+        )
+        now = await self.synchronise()
+        swept = [number(text(reply).split(" ")[0]) for reply in replies[::2] if reply]
+        ages = [max(0, now - at) for at in swept]
+        fresh = ms(self.settings.unobserved_gap_s)
+        return Watch(
+            partitions=PARTITIONS,
+            watched=sum(age <= fresh for age in ages),
+            stalest_ms=max(ages) if len(ages) == PARTITIONS else None,
+            unobserved_ms=max((number(reply) for reply in replies[1::2]), default=0),
+        )
+
+
+class Alarms(Base):
+    """What sweepers tell of the fleet as a whole, and operators answer."""
+
+    async def note_mass_expiry(self, lost: int, living: int, keep_s: float) -> None:
+        """Notes, for `keep_s`, that much of the fleet fell silent at once."""
+        seen = MassExpiry(self.clock.now_ms(), lost, living)
+        await self._tell(self.keys.mass_expiry(), seen, keep_s)
+
+    async def note_brake(self, since: int, until: int, waiting: int, keep_s: float) -> None:
+        """Notes, for `keep_s`, that silent nodes are marked slowly."""
+        await self._tell(self.keys.brake(), Braking(since, until, waiting), keep_s)
+
+    async def release_brake(self, who: str, why: str) -> None:
+        """Lets go of the brake: whoever is silent is called so at once."""
+        now = await self.synchronise()
+        keep_ms = ms(self.settings.offline_brake_most_s)
+        event = ("type", "operator_release_brake", "who", who, "why", why, "at", now)
+        await self.store.commands(
+            [
+                ("SET", self.keys.brake_released(), now, "PX", keep_ms),
+                (
+                    "XADD", self.keys.events(0), "MAXLEN", "~",
+                    self.settings.events_per_partition, "*", *event,
+                ),
+            ]
+        )  # fmt: skip
+
+    async def brake_released(self) -> int:
+        """When an operator let go of the brake last, ms; 0 if not lately."""
+        return number((await self.store.commands([("GET", self.keys.brake_released())]))[0])
+
+    async def _tell(self, key: str, what: Struct, keep_s: float) -> None:
+        await self.store.commands([("SET", key, msgspec.json.encode(what), "PX", ms(keep_s))])
+
+
+def _names(s: Subject) -> tuple[Iterable[str], ...]:
+    heads = {name.partition(":")[0] for name in s.capabilities}
+    return (
+        [kind for kind in CORE if kind in heads],
+        [n for n in s.capabilities if n.partition(":")[0] in CORE],
+        s.gpu_names,
+        [str(s.registration.get("version", "unknown"))],
+        [str(s.registration.get("platform", "unknown"))],
+    )

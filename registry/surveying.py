@@ -1,0 +1,239 @@
+"""Looks over the fleet: nodes by id, lists page by page, samples, and why nobody fits.
+
+Nothing here costs more the larger the fleet is, but a sorted list, which looks at every node, and
+an unsorted one with a filter, which looks at a bounded number and says where it stopped.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from registry.base import Base, lines, ms, number, text
+from registry.keys import PARTITIONS, partition_of
+from registry.listing import CursorError, Filter, Order
+from registry.model import Status
+from registry.requirement import Lack, Requirement
+from registry.subject import Intent, Subject
+
+_PAGE = 250
+NEAREST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Some nodes of the fleet; `exact` when they are all of its `total`."""
+
+    subjects: list[Subject]
+    total: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A node that does not fit, and everything it lacks."""
+
+    subject: Subject
+    lacks: tuple[Lack, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Why nobody fits: examined nodes by the first thing each lacks, and the nearest misses. With
+    `sampled` only so many of `total` were looked at."""
+
+    counts: dict[str, int]
+    nearest: list[Miss]
+    examined: int
+    total: int
+    sampled: bool
+
+
+class Surveying(Base):
+    """Reads only; each node's facts are of one instant."""
+
+    async def subjects(
+        self, ids: Sequence[str], *, report: bool = False, detail: bool = False
+    ) -> list[Subject | None]:
+        """Nodes by id, None where there is no record. `report` reads the last report too, `detail`
+        the registration and the operator's labels."""
+        if not ids:
+            return []
+        groups: dict[int, list[str]] = {}
+        for id_ in ids:
+            groups.setdefault(0 if self.store.single else partition_of(id_), []).append(id_)
+        k = self.keys
+        calls = [
+            (
+                [key for i in group for key in (k.node(i), k.intent(i), k.ttl(i), k.holds(i))],
+                [int(report), int(detail)],
+            )
+            for group in groups.values()
+        ]
+        found: dict[str, Subject | None] = {}
+        replies = await self.store.call_many("subjects", calls)
+        for group, reply in zip(groups.values(), replies, strict=True):
+            for id_, row in zip(group, reply[1:], strict=True):
+                found[id_] = None if row == 0 else _subject(id_, int(reply[0]), row)
+        return [found[id_] for id_ in ids]
+
+    async def listed(
+        self, wanted: Filter, limit: int, cursor: str | None = None, order: Order | None = None
+    ) -> tuple[list[Subject], str | None]:
+        """One page of nodes; None ends the cursor. A page may be short though more follows.
+
+        Without `order` they come partition by partition, by id within it, and every node that is
+        there all the while is shown exactly once. With it the same holds for nodes whose sort
+        value does not change. Raises CursorError for a cursor that is none of this list's."""
+        if order is not None:
+            return await self._sorted(wanted, limit, cursor, order)
+        timeout = ms(self.settings.heartbeat_timeout_s)
+        rows: list[Subject] = []
+        last, looked = "", 0
+        async for page in self._roll(*_place(cursor)):
+            for s in page:
+                last, looked = f"{partition_of(s.node_id)}:{s.node_id}", looked + 1
+                if wanted.shows(s, timeout):
+                    rows.append(s)
+                    if len(rows) == limit:
+                        return rows, last
+            if looked >= self.settings.list_looks_most:
+                return rows, last
+        return rows, None
+
+    async def _sorted(
+        self, wanted: Filter, limit: int, cursor: str | None, order: Order
+    ) -> tuple[list[Subject], str | None]:
+        mark = order.mark(cursor) if cursor else None
+        timeout = ms(self.settings.heartbeat_timeout_s)
+        best: list[Subject] = []
+        pick = heapq.nlargest if order.descending else heapq.nsmallest
+        async for page in self._roll(0, ""):
+            shown = [
+                s
+                for s in page
+                if (mark is None or order.behind(s, mark)) and wanted.shows(s, timeout)
+            ]
+            best = pick(limit + 1, [*best, *shown], key=order.key)
+        if len(best) > limit:
+            return best[:limit], order.cursor(best[limit - 1])
+        return best, None
+
+    async def _roll(self, partition: int, after: str) -> AsyncIterator[list[Subject]]:
+        """Every node behind a place, page by page."""
+        while partition < PARTITIONS:
+            # Most fleets have few nodes in a partition: several are read in one round trip.
+            ahead = list(range(partition, min(partition + 8, PARTITIONS)))
+            replies = await self.store.commands(
+                [
+                    ("ZRANGEBYLEX", self.keys.roll(p), f"({after}" if p == partition and after
+                     else "-", "+", "LIMIT", 0, _PAGE)
+                    for p in ahead
+                ]
+            )  # fmt: skip
+            ids: list[str] = []
+            for p, reply in zip(ahead, replies, strict=True):
+                ids += [text(i) for i in reply]
+                partition, after = p + 1, ""
+                if len(reply) == _PAGE:
+                    partition, after = p, text(reply[-1])
+                if len(reply) == _PAGE or len(ids) >= _PAGE:
+                    break
+            found = await self.subjects(ids, report=True, detail=True)
+            yield [s for s in found if s is not None]
+
+    async def survey(self, most: int, *, detail: bool = True) -> Survey:
+        """The whole fleet if it has at most `most` nodes, else a random sample of about so many."""
+        sizes = await self.store.commands([("ZCARD", self.keys.roll(p)) for p in range(PARTITIONS)])
+        total = sum(int(size) for size in sizes)
+        if total <= most:
+            every = [s async for page in self._roll(0, "") for s in page if not s.removed]
+            return Survey(every, len(every), exact=True)
+        share = most / total
+        replies = await self.store.commands(
+            [
+                ("ZRANDMEMBER", self.keys.roll(p), max(1, round(int(size) * share)))
+                for p, size in enumerate(sizes)
+                if int(size)
+            ]
+        )
+        ids = [text(i) for reply in replies for i in reply]
+        found: list[Subject] = []
+        for low in range(0, len(ids), _PAGE):
+            page = await self.subjects(ids[low : low + _PAGE], report=True, detail=detail)
+            found += [s for s in page if s is not None and not s.removed]
+        return Survey(found, total, exact=False)
+
+    async def shortfall(self, wanted: Requirement, scope: Filter | None = None) -> Shortfall:
+        """Why nobody fits, counted over the whole fleet up to `explain_most` nodes, over a random
+        sample of so many beyond that. `scope` leaves out nodes the asker may not know of."""
+        survey = await self.survey(self.settings.explain_most, detail=False)
+        timeout = ms(self.settings.heartbeat_timeout_s)
+        seen = [s for s in survey.subjects if scope is None or scope.shows(s, timeout)]
+        misses = [Miss(s, tuple(lacks)) for s in seen if (lacks := wanted.lacks(s, timeout))]
+        counts: dict[str, int] = {}
+        for miss in misses:
+            reason = miss.lacks[0].reason.value
+            counts[reason] = counts.get(reason, 0) + 1
+        total = len(seen) if survey.exact else survey.total
+        return Shortfall(
+            counts=dict(sorted(counts.items(), key=lambda pair: -pair[1])),
+            nearest=_nearest(misses),
+            examined=len(seen),
+            total=total,
+            sampled=not survey.exact,
+        )
+
+
+def _nearest(misses: Iterable[Miss]) -> list[Miss]:
+    """Those that lack least; among equals those that are with us rather than gone."""
+    return heapq.nsmallest(
+        NEAREST,
+        misses,
+        key=lambda m: (len(m.lacks), m.subject.status == Status.OFFLINE, m.subject.node_id),
+    )
+
+
+def _place(cursor: str | None) -> tuple[int, str]:
+    if not cursor:
+        return 0, ""
+    partition, separator, after = cursor.partition(":")
+    known = separator and partition.isascii() and partition.isdigit() and len(partition) < 3
+    if not known or int(partition) >= PARTITIONS or partition_of(after) != int(partition):
+        raise CursorError(cursor)
+    return int(partition), after
+
+
+def _subject(id_: str, now: int, row: list[object]) -> Subject:
+    r, stamp, at, who, why, timeout, label_stamp, left, holds, report, registration, labels = row
+    assert isinstance(r, list)
+    intent = Intent(text(stamp), number(at), text(who), text(why), number(timeout))
+    return Subject(
+        node_id=id_,
+        now=now,
+        status=text(r[0]),
+        reason=text(r[1]),
+        since=number(r[2]),
+        last_beat=number(r[3]),
+        gateway=text(r[4]),
+        version=number(r[5]),
+        capacity=number(r[6]),
+        jobs=number(r[7]),
+        public=r[8] == b"1",
+        leaving=(text(r[10]) or "leave") if r[9] is not None else "",
+        digest=text(r[11]),
+        gpu_memory_gb=float(r[12] or 0),
+        ttl_ms=number(left),
+        holds=number(holds),
+        intent=intent if stamp else None,
+        label_stamp=text(label_stamp),
+        capabilities=frozenset(lines(r[14])),
+        packed_registration=_bytes(registration),
+        packed_report=_bytes(report),
+        packed_labels=_bytes(labels),
+    )
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
