@@ -241,6 +241,6 @@ def _fingerprint(wanted: Requirement, limit: int, hold_ms: int, asker: str) -> s
     return msgspec.json.encode(
         [
             asker, limit, hold_ms, wanted.capabilities, wanted.labels, wanted.min_gpu_memory_gb,
-            wanted.public, wanted.ceilings, sorted(wanted.avoid), wanted.prefer,
+            wanted.public, wanted.ceilings, sorted(wanted.avoid), wanted.prefer, wanted.skills,
         ]
     ).decode()  # fmt: skip

@@ -141,6 +141,12 @@ class Done(Struct, frozen=True):
     changed: bool
 
 
+class Released(Struct, frozen=True):
+    """Whether the brake held until now."""
+
+    held: bool
+
+
 class LabelsInForce(Struct, frozen=True):
     """A node's labels as they are now."""
 

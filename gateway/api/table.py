@@ -13,6 +13,7 @@ from gateway.api.answers import (
     LabelsInForce,
     NodeList,
     NodeStory,
+    Released,
     Selection,
 )
 from gateway.api.endpoint import Endpoint, Example
@@ -136,6 +137,20 @@ TABLE: tuple[Endpoint, ...] = (
         "watched.",
         Example(),
         answer=Overview,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/fleet/release-brake",
+        "releaseBrake",
+        Role.ADMIN,
+        fleet.release_brake,
+        "Let go of the offline brake",
+        "With `MUSTER_OFFLINE_BRAKE` on, a fleet of which much falls silent at once is called "
+        "offline slowly; `brake` of `GET /v1/fleet` shows it. After this, whoever is silent is "
+        "called so at once. A token with an owner may not.",
+        Example(body={"reason": "the power is out, they are really gone"}),
+        answer=Released,
+        body=ResumeBody,
     ),
     Endpoint(
         "POST",

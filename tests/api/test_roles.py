@@ -35,6 +35,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "GET /v1/nodes/{node_id}": LOOKS,
     "GET /v1/nodes/{node_id}/explain": LOOKS,
     "GET /v1/fleet": (401, 401, 200, 200, 200, 200, 200, 200),
+    "POST /v1/fleet/release-brake": (401, 401, 403, 200, 403, 403, 403, 403),
     "POST /v1/nodes/{node_id}/drain": ACTS,
     "POST /v1/nodes/{node_id}/resume": ACTS,
     "PATCH /v1/nodes/{node_id}/labels": ACTS,
@@ -45,6 +46,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
 QUESTIONS: dict[str, tuple[str, Any]] = {
     "POST /v1/select": ("", {"labels": {"owner": "-"}}),
     "GET /v1/nodes": ("?label=owner=-", None),
+    "POST /v1/fleet/release-brake": ("", {"reason": "test"}),
     "POST /v1/nodes/{node_id}/drain": ("", {"reason": "test"}),
     "POST /v1/nodes/{node_id}/resume": ("", {"reason": "test"}),
     "PATCH /v1/nodes/{node_id}/labels": ("", {"labels": {"tier": "gold"}, "reason": "test"}),
