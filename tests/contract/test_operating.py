@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -153,6 +154,7 @@ async def test_resuming_says_who_and_why(registry: Registry) -> None:
     await word(fleet)
     assert await registry.resume("node-A", "bob", "it is in")
     assert not await registry.resume("node-A", "bob", "again")
+    assert await registry.index_members(partition_of("node-A"), "any") == set(), "not ready yet"
     (event,) = await events(registry, "operator_resume")
     assert (event["who"], event["why"]) == ("bob", "it is in")
     change = await word(fleet)
@@ -502,6 +504,8 @@ async def test_an_operators_labels_lie_over_the_nodes_own(registry: Registry) ->
         (labelled(tier="gold", rack="7"), 1),
     ]:
         assert len(await registry.select(wanted, 5)) == found, wanted
+    former = label_name("region", "eu")
+    assert await registry.index_members(partition_of("node-A"), former) == set()
     facts = await fleet.facts()
     assert facts.digest == can.digest(MACHINE, {"region": "us", "tier": "gold"}) != before.digest
     assert await registry.label("node-A", {"region": None}, "bob", "back") == {
@@ -678,6 +682,18 @@ async def test_a_removal_comes_before_a_change_under_way(registry: Registry) -> 
     assert await registry.store.client.exists(registry.keys.intent("node-A")) == 0
 
 
+async def test_of_two_who_remove_a_node_one_did(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready()
+
+    async def remove() -> None:
+        assert await registry.remove("node-A", "bob", "scrapped")
+
+    _before(registry, "remove", remove)
+    assert not await registry.remove("node-A", "alice", "scrapped")
+    assert len(await events(registry, "operator_remove")) == 1
+
+
 async def test_a_change_of_labels_looks_again_when_what_it_rests_on_moved_on(
     registry: Registry,
 ) -> None:
@@ -748,3 +764,17 @@ async def test_a_gateway_that_saw_older_labels_looks_again_and_keeps_them(
     answer = await socket.register(updated)
     assert answer.resumed
     assert label_name("tier", "gold") in (await fleet.facts()).capabilities
+
+
+async def test_what_a_node_can_do_is_never_written_beside_a_renewal_of_its_session(
+    registry: Registry,
+) -> None:
+    fleet, socket = Fleet(registry), Socket(registry)
+    await socket.register(MACHINE)
+    updated = msgspec.structs.replace(MACHINE, installed_models=())
+    async with socket.renewing():
+        report = asyncio.create_task(socket.report(updated))
+        await asyncio.sleep(0)
+        await socket.register(MACHINE, "register")
+    await report
+    assert "asr:zh" not in (await fleet.facts()).capabilities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,10 @@ class Socket:
     async def report(self, updated: Register) -> None:
         """A heartbeat says that the node can do something else now."""
         await self._pulse._update(updated)
+
+    def renewing(self) -> asyncio.Lock:
+        """Held while a beat's answer makes a new session of this one."""
+        return self._pulse._alone()
 
     async def unregister(self) -> None:
         await self._pulse.unregister(Unregister())
