@@ -166,7 +166,7 @@ def mutants() -> list[Mutant]:
         ),
         *_of(
             ("registry/selecting.py", (f"{_CONTRACT}selecting.py", f"{_CONTRACT}holding.py")),
-            ("the exact look", "for names in wanted.alternatives():", "for names in ():"),
+            ("the exact look", "in () if everybody else wanted.alternatives():", "in ():"),
             ("equals take turns", "random.shuffle(candidates)\n", "pass\n"),
             (
                 "what was taken for nothing is given back",
