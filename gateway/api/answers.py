@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.explaining import LackShown, shown
 from registry.base import ms
-from registry.model import Selected
+from registry.model import Selected, Verdict
 from registry.reading import NodeDetail
 from registry.settings import RegistrySettings
 from registry.subject import Intent, Subject
@@ -68,10 +68,20 @@ class NodeList(Struct, frozen=True):
 
 
 class VerdictShown(Struct, frozen=True):
-    """What one heartbeat or job was worth: P passed, else the letter of what failed."""
+    """What one heartbeat or job was worth: P passed, else the letter of what failed, and its
+    reason."""
 
     at: int
     verdict: str
+    reason: str | None
+
+
+class LabelledBy(Struct, frozen=True):
+    """Who changed an operator's labels last, why, and when."""
+
+    who: str
+    why: str
+    at: int
 
 
 class HoldShown(Struct, frozen=True):
@@ -90,6 +100,7 @@ class NodeStory(NodeRow, frozen=True, kw_only=True):
     capabilities: list[str]
     node_labels: dict[str, str]
     operator_labels: dict[str, str]
+    labelled: LabelledBy | None
     open_holds: list[HoldShown]
     registration: dict[str, Any]
     report: Annotated[dict[str, Any] | None, Meta(description="Its last heartbeat's.")]
@@ -180,6 +191,7 @@ def story(detail: NodeDetail, settings: RegistrySettings, *, for_admin: bool) ->
     """A node with all there is to tell."""
     s = detail.subject
     own = s.registration.get("labels") or {}
+    by = detail.labelled
     return NodeStory(
         **_row(s, settings),
         session=detail.session,
@@ -188,12 +200,15 @@ def story(detail: NodeDetail, settings: RegistrySettings, *, for_admin: bool) ->
         capabilities=sorted(s.capabilities),
         node_labels=own,
         operator_labels=s.operator_labels,
+        labelled=LabelledBy(by.who, by.why, by.at) if by else None,
         open_holds=[
             HoldShown(hold.expires, hold.hold_id if for_admin else UNSET) for hold in detail.holds
         ],
         registration=dict(s.registration),
         report=dict(s.report) or None,
-        verdicts=[VerdictShown(at, verdict) for at, verdict in detail.verdicts],
+        verdicts=[
+            VerdictShown(at, verdict, Verdict(verdict).reason) for at, verdict in detail.verdicts
+        ],
         events=[_event(event, for_admin=for_admin) for event in detail.events],
         warnings=s.registration.get("warnings") or [],
         now=s.now,
