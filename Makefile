@@ -35,8 +35,12 @@ bench: env ## CPU per heartbeat and bytes per node, beside the targets
 mutants: env ## break each guard in turn: the suite must fail every time
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-docs: env ## draw the diagrams and tables of docs/ from the code
+docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)
+	$(BIN)/python -m tests.support.pictures
+	$(BIN)/python -m tests.support.handbook
+	$(BIN)/python -m tests.examples $(ARGS)
+	$(BIN)/python -m gateway.api.document $(ARGS)
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

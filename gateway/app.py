@@ -60,7 +60,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
         finally:
             await gate.stop()
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         routes=[
             WebSocketRoute("/ws/node", node_socket),
@@ -76,6 +76,9 @@ def make_app(settings: GatewaySettings) -> Starlette:
             HTTPException: on_http,
         },
     )
+    # A redirect would lose the body of a POST, and hide that the path is not the documented one.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _examine(registry: Registry) -> None:

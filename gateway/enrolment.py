@@ -19,7 +19,7 @@ from gateway.ownership import Claim
 from gateway.session import Session, new_sid
 from gateway.tokens import TokenCheck
 from muster.wire.closing import CloseCode
-from muster.wire.errors import ErrorCode
+from muster.wire.errors import SIMULATED_PATH, ErrorCode
 from muster.wire.messages import SUPPORTED_SCHEMAS, HeartbeatAck, Register, RegisterAck
 from registry import capabilities as can
 from registry.errors import StoreUnavailable
@@ -44,12 +44,13 @@ def new_node_id() -> str:
 class Enrolment:
     """Handles `node_register` on one socket."""
 
-    __slots__ = ("_assigned", "_bucket", "_connection", "own_sid")
+    __slots__ = ("_assigned", "_bucket", "_connection", "_lets_simulated_in", "own_sid")
 
     def __init__(self, connection: Connection, now: float) -> None:
         settings = connection.services.settings
         self._connection = connection
         self._bucket = TokenBucket(settings.registrations_burst, settings.registrations_per_s, now)
+        self._lets_simulated_in = settings.lets_simulated_in
         self._assigned = False
         self.own_sid = ""
 
@@ -76,6 +77,9 @@ class Enrolment:
             connection.refuse(ErrorCode.UNAUTHORIZED)
             connection.close(CloseCode.UNAUTHORIZED)
             return "UNAUTHORIZED"
+        if message.labels.get("simulated") == "true" and not self._lets_simulated_in:
+            connection.refuse(ErrorCode.INVALID_MESSAGE, path=SIMULATED_PATH, expected="a real GPU")
+            return "INVALID_MESSAGE"
         if connection.node_id and message.node_id and message.node_id != connection.node_id:
             connection.refuse_id(connection.node_id)
             return "INVALID_MESSAGE"

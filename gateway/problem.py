@@ -59,7 +59,7 @@ async def on_problem(_: Request, error: Exception) -> Response:
 async def on_http(_: Request, error: Exception) -> Response:
     """Answers for paths nobody knows, and methods a path does not know."""
     assert isinstance(error, HTTPException)
-    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "HTTP_ERROR")
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}[error.status_code]
     return ProblemError(error.status_code, code, error.detail, error.headers).response()
 
 

@@ -31,6 +31,11 @@ class GatewaySettings(RegistrySettings):
         "If given, a node must show one of these, comma separated, to connect.",
         secret=True,
     )
+    allow_simulated: bool | None = setting(
+        None,
+        "Whether nodes whose GPUs are simulated are let in; they say so by the label "
+        "simulated=true. If not given: only while the gateway listens on a loopback address.",
+    )
     api_tokens: list[str] = setting(
         [],
         f"Who may use /v1, comma separated: {FORM}, as `muster token new` prints it.",
@@ -156,6 +161,11 @@ class GatewaySettings(RegistrySettings):
             self.max_report_bytes <= self.max_message_bytes,
             f"at most the largest message ({self.max_message_bytes})",
         )
+
+    @property
+    def lets_simulated_in(self) -> bool:
+        """Whether a node may pretend its GPUs."""
+        return self.on_loopback if self.allow_simulated is None else self.allow_simulated
 
     @property
     def on_loopback(self) -> bool:

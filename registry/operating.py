@@ -55,12 +55,24 @@ class Operating(Surveying):
         """Ends the operator's drain, also that of an id without a record; False if there is
         none."""
         k, p = self.keys, partition_of(node_id)
-        reply = await self.store.call(
-            "unintend",
-            [k.node(node_id), k.intent(node_id), k.todo(p), k.bell(p), k.events(p)],
-            [node_id, secrets.token_hex(8), who, why, self.settings.events_per_partition],
-        )
-        return bool(reply)
+        stamp = secrets.token_hex(8)
+        for _ in range(_TRIES):
+            seen = (await self.subjects([node_id]))[0]
+            reply = await self.store.call(
+                "unintend",
+                [
+                    k.node(node_id), k.intent(node_id), k.todo(p), k.bell(p), k.events(p),
+                    k.names(p),
+                    *self.ready_sets(node_id, tuple(seen.capabilities) if seen else ()),
+                ],
+                [
+                    node_id, seen.digest if seen else "", stamp, who, why,
+                    self.settings.events_per_partition,
+                ],
+            )  # fmt: skip
+            if reply >= 0:
+                return bool(reply)
+        raise _moving()
 
     async def remove(self, node_id: str, who: str, why: str) -> bool:
         """Takes a node away at once, whatever it runs, until it registers again; what an operator

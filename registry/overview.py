@@ -200,13 +200,14 @@ class Alarms(Base):
         """Notes, for `keep_s`, that silent nodes are marked slowly."""
         await self._tell(self.keys.brake(), Braking(since, until, waiting), keep_s)
 
-    async def release_brake(self, who: str, why: str) -> None:
-        """Lets go of the brake: whoever is silent is called so at once."""
+    async def release_brake(self, who: str, why: str) -> bool:
+        """Lets go of the brake: whoever is silent is called so at once. Whether it held."""
         now = await self.synchronise()
         keep_ms = ms(self.settings.offline_brake_most_s)
         event = ("type", EventType.OPERATOR_RELEASE_BRAKE, "who", who, "why", why, "at", now)
-        await self.store.commands(
+        held, *_ = await self.store.commands(
             [
+                ("GET", self.keys.brake()),
                 ("SET", self.keys.brake_released(), now, "PX", keep_ms),
                 (
                     "XADD", self.keys.events(0), "MAXLEN", "~",
@@ -214,6 +215,7 @@ class Alarms(Base):
                 ),
             ]
         )  # fmt: skip
+        return held is not None
 
     async def brake_released(self) -> int:
         """When an operator let go of the brake last, ms; 0 if not lately."""

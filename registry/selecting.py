@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -29,8 +30,18 @@ _SAMPLE = 8  # candidates for each node wanted, at least this many
 _PER_NODE = 4
 _PER_PARTITION = 4  # drawn from each, at least
 _FIRST_LOOK = 16  # partitions
-_PAGE = 64
-_EXACT_GROUP = 8  # partitions intersected in one call
+_PAGE = 128
+_EXACT_GROUP = 8  # partitions of a Cluster intersected in one round trip
+_EXACT_ENOUGH = 512  # ids after which such a look pauses
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Ids from the first so many partitions of those asked for."""
+
+    visited: int
+    nobody_left_out: bool
+    ids: list[str]
 
 
 class Selecting(Holding, Once, Surveying):
@@ -94,22 +105,30 @@ class Selecting(Holding, Once, Surveying):
         partitions = list(range(PARTITIONS))
         random.shuffle(partitions)
         ids = list(wanted.prefer)
+        everybody = True
         for look in (partitions[:_FIRST_LOOK], partitions[_FIRST_LOOK:]):
-            if len(ids) < enough:
-                most = max(_PER_PARTITION, -(-2 * enough // len(look)))
-                ids += await self._sample(wanted.indexes(), look, most, enough - len(ids))
+            if len(ids) >= enough:
+                everybody = False
+                break
+            most = max(_PER_PARTITION, -(-2 * enough // len(look)))
+            drawn = await self._sample(wanted.indexes(), look, most, enough - len(ids))
+            ids += drawn.ids
+            everybody = everybody and drawn.visited == len(look) and drawn.nobody_left_out
         yield await self._fitting(wanted, ids, seen)
-        for names in wanted.alternatives():
-            for start in range(0, PARTITIONS, _EXACT_GROUP):
-                group = partitions[start : start + _EXACT_GROUP]
-                ids = [i for i in await self._sample(names, group, 0, 0) if i not in seen]
+        for names in () if everybody else wanted.alternatives():
+            start = 0
+            while start < PARTITIONS:
+                group = partitions[start : None if self.store.single else start + _EXACT_GROUP]
+                drawn = await self._sample(names, group, 0, _EXACT_ENOUGH)
+                start += drawn.visited
+                ids = [i for i in drawn.ids if i not in seen]
                 random.shuffle(ids)
                 for low in range(0, len(ids), _PAGE):
                     yield await self._fitting(wanted, ids[low : low + _PAGE], seen)
 
     async def _sample(
         self, names: Sequence[str], partitions: Sequence[int], most: int, enough: int
-    ) -> list[str]:
+    ) -> _Drawn:
         groups = [list(partitions)] if self.store.single else [[p] for p in partitions]
         replies = await self.store.call_many(
             "sample",
@@ -121,7 +140,11 @@ class Selecting(Holding, Once, Surveying):
                 for group in groups
             ],
         )
-        return [i.decode() for reply in replies for i in reply]
+        return _Drawn(
+            visited=sum(int(reply[0]) for reply in replies),
+            nobody_left_out=all(reply[1] == 1 for reply in replies),
+            ids=[i.decode() for reply in replies for i in reply[2:]],
+        )
 
     async def _fitting(
         self, wanted: Requirement, ids: Iterable[str], seen: set[str]
@@ -218,6 +241,6 @@ def _fingerprint(wanted: Requirement, limit: int, hold_ms: int, asker: str) -> s
     return msgspec.json.encode(
         [
             asker, limit, hold_ms, wanted.capabilities, wanted.labels, wanted.min_gpu_memory_gb,
-            wanted.public, wanted.ceilings, sorted(wanted.avoid), wanted.prefer,
+            wanted.public, wanted.ceilings, sorted(wanted.avoid), wanted.prefer, wanted.skills,
         ]
     ).decode()  # fmt: skip

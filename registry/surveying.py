@@ -90,16 +90,18 @@ class Surveying(Base):
             return await self._sorted(wanted, limit, cursor, order)
         timeout = ms(self.settings.heartbeat_timeout_s)
         rows: list[Subject] = []
-        last, looked = "", 0
+        here, looked = -1, 0
         async for page in self._roll(*_place(cursor)):
             for s in page:
-                last, looked = f"{partition_of(s.node_id)}:{s.node_id}", looked + 1
+                partition = partition_of(s.node_id)
+                if partition != here and looked >= self.settings.list_looks_most:
+                    # Not behind a node's id: whoever asks may not be allowed to know of it.
+                    return rows, f"{partition}:"
+                here, looked = partition, looked + 1
                 if wanted.shows(s, timeout):
                     rows.append(s)
                     if len(rows) == limit:
-                        return rows, last
-            if looked >= self.settings.list_looks_most:
-                return rows, last
+                        return rows, f"{partition}:{s.node_id}"
         return rows, None
 
     async def _sorted(
@@ -200,7 +202,9 @@ def _place(cursor: str | None) -> tuple[int, str]:
         return 0, ""
     partition, separator, after = cursor.partition(":")
     known = separator and partition.isascii() and partition.isdigit() and len(partition) < 3
-    if not known or int(partition) >= PARTITIONS or partition_of(after) != int(partition):
+    if not known or int(partition) >= PARTITIONS:
+        raise CursorError(cursor)
+    if after and partition_of(after) != int(partition):
         raise CursorError(cursor)
     return int(partition), after
 

@@ -2,13 +2,16 @@
 down what it answers, for the documentation (`gateway/api/recorded.json`).
 
 An answer whose shape is what it was keeps its old text, so that nothing changes without a reason.
+With `--check` nothing is written and the exit status says whether anything would change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +74,8 @@ async def ask(client: httpx.AsyncClient, endpoint: Endpoint, example: Example) -
     """Asks one example."""
     path = endpoint.path.format(**example.path)
     url = f"{path}?{example.query}" if example.query else path
-    english = {"Accept-Language": "en"}
-    return await client.request(endpoint.method, url, json=example.body, headers=english)
+    headers = dict(example.headers)
+    return await client.request(endpoint.method, url, json=example.body, headers=headers)
 
 
 def shape(value: Any) -> Any:
@@ -99,14 +102,17 @@ async def _run() -> dict[str, Any]:
             store.kill()
 
 
-def main() -> None:
-    before: dict[str, Any] = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+def main(argv: Sequence[str]) -> int:
+    before: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
     made = {
         name: before[name] if name in before and shape(before[name]) == shape(answer) else answer
         for name, answer in asyncio.run(_run()).items()
     }
+    if "--check" in argv:
+        return int(made != before)
     FILE.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

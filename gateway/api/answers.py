@@ -14,7 +14,7 @@ from registry.base import ms
 from registry.cursor import event_id
 from registry.events import Event
 from registry.keys import partition_of
-from registry.model import Selected
+from registry.model import Selected, Verdict
 from registry.reading import NodeDetail
 from registry.settings import RegistrySettings
 from registry.subject import Intent, Subject
@@ -79,10 +79,20 @@ class NodeList(Struct, frozen=True):
 
 
 class VerdictShown(Struct, frozen=True):
-    """What one heartbeat or job was worth: P passed, else the letter of what failed."""
+    """What one heartbeat or job was worth: P passed, else the letter of what failed, and its
+    reason."""
 
     at: int
     verdict: str
+    reason: str | None
+
+
+class LabelledBy(Struct, frozen=True):
+    """Who changed an operator's labels last, why, and when."""
+
+    who: str
+    why: str
+    at: int
 
 
 class HoldShown(Struct, frozen=True):
@@ -101,6 +111,7 @@ class NodeStory(NodeRow, frozen=True, kw_only=True):
     capabilities: list[str]
     node_labels: dict[str, str]
     operator_labels: dict[str, str]
+    labelled: LabelledBy | None
     open_holds: list[HoldShown]
     registration: dict[str, Any]
     report: Annotated[dict[str, Any] | None, Meta(description="Its last heartbeat's.")]
@@ -152,6 +163,12 @@ class Done(Struct, frozen=True):
     changed: bool
 
 
+class Released(Struct, frozen=True):
+    """Whether the brake held until now."""
+
+    held: bool
+
+
 class LabelsInForce(Struct, frozen=True):
     """A node's labels as they are now."""
 
@@ -185,6 +202,7 @@ def story(detail: NodeDetail, settings: RegistrySettings, *, for_admin: bool) ->
     """A node with all there is to tell."""
     s = detail.subject
     own = s.registration.get("labels") or {}
+    by = detail.labelled
     return NodeStory(
         **_row(s, settings),
         session=detail.session,
@@ -193,12 +211,15 @@ def story(detail: NodeDetail, settings: RegistrySettings, *, for_admin: bool) ->
         capabilities=sorted(s.capabilities),
         node_labels=own,
         operator_labels=s.operator_labels,
+        labelled=LabelledBy(by.who, by.why, by.at) if by else None,
         open_holds=[
             HoldShown(hold.expires, hold.hold_id if for_admin else UNSET) for hold in detail.holds
         ],
         registration=dict(s.registration),
         report=dict(s.report) or None,
-        verdicts=[VerdictShown(at, verdict) for at, verdict in detail.verdicts],
+        verdicts=[
+            VerdictShown(at, verdict, Verdict(verdict).reason) for at, verdict in detail.verdicts
+        ],
         events=[_event(s.node_id, event, for_admin) for event in detail.events],
         warnings=s.registration.get("warnings") or [],
         now=s.now,

@@ -78,9 +78,15 @@ def body(type_: Any, data: bytes) -> Any:
 
 def unknown(name: str, known: Sequence[str], path: str = "") -> BadParameterError:
     """The error for a name that is none of those known."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    near = _nearest(name.lower(), known)
     choice = "one of " + ", ".join(known) if known else "no parameter, as none is known here"
-    return BadParameterError(path + name[:64], choice, near[0] if near else None)
+    return BadParameterError(path + name[:64], choice, near)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is part of the given one or has it as a part; else one spelt alike."""
+    within = [n for n in known if min(len(n), len(name)) > 2 and (name in n or n in name)]
+    return next(iter(within or difflib.get_close_matches(name, known, n=1)), None)
 
 
 def misfit(type_: Any, error: str) -> BadParameterError:
@@ -88,14 +94,14 @@ def misfit(type_: Any, error: str) -> BadParameterError:
     found = _AT.match(error)
     assert found is not None
     path = (found["path"] or "").lstrip(".")
-    here = expected.at(_info(type_), path)
+    here = expected.at(expected.info_of(type_), path)
     field = _FIELD.match(found["what"])
     if field is not None:
         head = f"{path}." if path else ""
         if field["how"] == "contains unknown":
             return unknown(field["name"], expected.names_of(here) if here else [], head)
         path = head + field["name"]
-        here = expected.at(_info(type_), path)
+        here = expected.at(expected.info_of(type_), path)
     if here is None:
         return BadParameterError(path or "body", found["what"].removeprefix("Expected "))
     return BadParameterError(path or "body", expected.words(here))
@@ -111,7 +117,7 @@ def _whole(value: Any) -> Any:
 
 def _meant(type_: Any, found: Any) -> Any:
     """Of several kinds of body the one that its tag names; else all of them."""
-    members = expected.tagged(_info(type_))
+    members = expected.tagged(expected.info_of(type_))
     chosen = found.get(members[0].tag_field) if members and isinstance(found, dict) else None
     return next((member.cls for member in members if member.tag == chosen), type_)
 
@@ -138,14 +144,9 @@ def _value(name: str, type_: inspect.Type, text: str) -> Any:
 def _fields(type_: type[msgspec.Struct] | None) -> tuple[inspect.Field, ...]:
     if type_ is None:
         return ()
-    info = _info(type_)
+    info = expected.info_of(type_)
     assert isinstance(info, inspect.StructType)
     return info.fields
-
-
-@cache
-def _info(type_: Any) -> inspect.Type:
-    return inspect.type_info(type_)
 
 
 @cache

@@ -14,8 +14,9 @@ def command(endpoint: Endpoint, example: Example) -> str:
     query = f"?{example.query}" if example.query else ""
     url = f"{HOST}{path}{query}"
     method = "" if endpoint.method == "GET" else f"-X {endpoint.method} "
+    headers = "".join(f"-H '{name}: {value}' " for name, value in example.headers.items())
     at_once = "-N " if endpoint.streams else ""
-    line = f"curl {at_once}{method}{_quoted(url)}"
+    line = f"curl {at_once}{method}{headers}{_quoted(url)}"
     if example.body is None:
         return line
     room = WIDTH - len(line) - len(" -d ''")

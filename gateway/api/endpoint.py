@@ -61,6 +61,7 @@ class Example:
     path: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
     body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from msgspec import inspect
+
+
+@cache
+def info_of(type_: Any) -> inspect.Type:
+    """msgspec's own view of a type."""
+    return inspect.type_info(type_)
 
 
 def bare(type_: inspect.Type) -> inspect.Type:

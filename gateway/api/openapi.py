@@ -15,8 +15,6 @@ from gateway.api.problems import CODES
 from gateway.api.questions import Bulk, SelectBody
 from gateway.api.terms import END, NodeId
 from gateway.metrics import program_version
-from gateway.settings import GatewaySettings
-from registry.base import ms
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -43,9 +41,10 @@ Names of parameters and fields that are not known here are refused. Instants are
 the store's clock. Problems are RFC 9457 documents with a `code` for programs."""
 
 
-def document(table: Sequence[Endpoint], settings: GatewaySettings) -> dict[str, Any]:
-    """The document as one gateway serves it; some limits are its settings'."""
-    asked = bool(settings.api_tokens or settings.api_tokens_file)
+def document(
+    table: Sequence[Endpoint], *, asks_for_tokens: bool, hold_most_ms: int
+) -> dict[str, Any]:
+    """The document as a gateway with these settings serves it."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in table:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -53,16 +52,16 @@ def document(table: Sequence[Endpoint], settings: GatewaySettings) -> dict[str, 
         "openapi": "3.1.0",
         "info": {"title": "Muster", "version": program_version(), "description": ABOUT},
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}] if asked else [{"bearer": []}, {}],
+        "security": [{"bearer": []}] if asks_for_tokens else [{"bearer": []}, {}],
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": _schemas(table, settings),
+            "schemas": _schemas(table, hold_most_ms),
         },
     }
 
 
-def _schemas(table: Iterable[Endpoint], settings: GatewaySettings) -> dict[str, Any]:
+def _schemas(table: Iterable[Endpoint], hold_most_ms: int) -> dict[str, Any]:
     types = [
         *(type_ for e in table for type_ in (e.answer, e.body) if type_ is not None),
         *(type_ for e in table if e.streams for type_ in (GapShown, EndShown)),
@@ -71,7 +70,7 @@ def _schemas(table: Iterable[Endpoint], settings: GatewaySettings) -> dict[str, 
     _, found = msgspec.json.schema_components(types, ref_template=_REF)
     for body in _MORE:
         found[body.__name__] |= body.schema_more  # type: ignore[attr-defined]
-    found["SelectBody"]["properties"]["hold_ms"]["maximum"] = ms(settings.hold_most_s)
+    found["SelectBody"]["properties"]["hold_ms"]["maximum"] = hold_most_ms
     shown: dict[str, Any] = _without_our_end(found)
     return shown
 
@@ -111,7 +110,7 @@ def _path_parameter(name: str, endpoint: Endpoint) -> dict[str, Any]:
 def _query_parameters(query: type[msgspec.Struct] | None) -> Iterable[dict[str, Any]]:
     if query is None:
         return
-    info = inspect.type_info(query)
+    info = expected.info_of(query)
     assert isinstance(info, inspect.StructType)
     _, found = msgspec.json.schema_components([query], ref_template=_REF)
     for field in info.fields:

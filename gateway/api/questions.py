@@ -63,7 +63,7 @@ class NodesQuery(RequirementQuery, frozen=True, forbid_unknown_fields=True, kw_o
     platform: terms.Platform | UnsetType = UNSET
     gpu: terms.GpuName | UnsetType = UNSET
     q: terms.IdPart | UnsetType = UNSET
-    ids: Annotated[terms.Ids, about("One of these, with commas between.")] = ()
+    ids: Annotated[terms.Ids, about("One of these, with commas between.", min_length=1)] = ()
     sort: (
         Annotated[terms.Sort, about("Descending with `-` in front. Looks at the whole fleet.")]
         | UnsetType

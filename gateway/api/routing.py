@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +17,7 @@ from gateway.access import require
 from gateway.api import arguments
 from gateway.api.endpoint import LAST_EVENT_ID, Call, Endpoint
 from gateway.api.openapi import document
-from gateway.api.page import page
+from gateway.api.page import Page, page
 from gateway.api.shortfalls import Shortfalls
 from gateway.api.streaming import EventStream
 from gateway.api.table import TABLE
@@ -24,6 +25,7 @@ from gateway.guard import still_admitted, without_time_limit
 from gateway.problem import ProblemError
 from gateway.settings import GatewaySettings
 from muster.wire.errors import pick_locale
+from registry.base import ms
 from registry.errors import StoreUnavailable
 from registry.logs import log
 
@@ -36,13 +38,26 @@ def routes(settings: GatewaySettings) -> list[Route]:
     paths: dict[str, list[Endpoint]] = {}
     for endpoint in TABLE:
         paths.setdefault(endpoint.path, []).append(endpoint)
-    described = msgspec.json.encode(document(TABLE, settings))
-    read = page(TABLE)
+    asks_for_tokens = bool(settings.api_tokens or settings.api_tokens_file)
+    described = _described(asks_for_tokens, ms(settings.hold_most_s))
+    read = _read()
     return [
         Route("/openapi.json", _Fixed(described, {"Content-Type": "application/json"})),
         Route("/docs", _Fixed(read.html, read.headers)),
         *(Route(path, _Path(found, settings, shortfalls)) for path, found in paths.items()),
     ]
+
+
+@cache
+def _described(asks_for_tokens: bool, hold_most_ms: int) -> bytes:
+    return msgspec.json.encode(
+        document(TABLE, asks_for_tokens=asks_for_tokens, hold_most_ms=hold_most_ms)
+    )
+
+
+@cache
+def _read() -> Page:
+    return page(TABLE)
 
 
 class _Methods:

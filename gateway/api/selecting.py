@@ -64,7 +64,8 @@ async def _nobody(call: Call, wanted: Requirement) -> ProblemError:
         "no ready, live node can do this now",
         reasons=found.counts,
         examined=found.examined,
-        total=found.total,
+        # Of a sample, the total counts everybody's machines.
+        total=found.total if call.who.owner is None else found.examined,
         sampled=found.sampled,
         nearest=[msgspec.to_builtins(answers.near(miss)) for miss in found.nearest],
     )

@@ -44,7 +44,7 @@ def rows(type_: type[Struct]) -> list[Row]:
 
 def kinds(type_: Any) -> list[inspect.StructType]:
     """The Structs a value may be: one, or several told apart by a tag."""
-    info = inspect.type_info(type_)
+    info = expected.info_of(type_)
     return expected.tagged(info) or [struct(type_)]
 
 
@@ -87,7 +87,7 @@ def what(type_: inspect.Type) -> str:
 
 def struct(type_: type[Struct]) -> inspect.StructType:
     """msgspec's own view of a Struct."""
-    info = inspect.type_info(type_)
+    info = expected.info_of(type_)
     assert isinstance(info, inspect.StructType)
     return info
 

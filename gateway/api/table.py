@@ -13,6 +13,7 @@ from gateway.api.answers import (
     LabelsInForce,
     NodeList,
     NodeStory,
+    Released,
     Selection,
 )
 from gateway.api.endpoint import Endpoint, Example
@@ -136,7 +137,11 @@ TABLE: tuple[Endpoint, ...] = (
         "Why it is not ready, what to do, what it waits for and how long. With a requirement, also "
         "whether it matches and what it lacks; `public` then counts as true unless it is false, as "
         "in a selection. `Accept-Language` picks Chinese or English.",
-        Example(path={"node_id": "node-DRAINED1"}, query="kind=nmt&src_lang=zh&tgt_lang=fr"),
+        Example(
+            path={"node_id": "node-DRAINED1"},
+            query="kind=nmt&src_lang=zh&tgt_lang=fr",
+            headers={"Accept-Language": "en"},
+        ),
         answer=Explanation,
         query=RequirementQuery,
         codes=("NODE_NOT_FOUND",),
@@ -152,6 +157,20 @@ TABLE: tuple[Endpoint, ...] = (
         "watched.",
         Example(),
         answer=Overview,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/fleet/release-brake",
+        "releaseBrake",
+        Role.ADMIN,
+        fleet.release_brake,
+        "Let go of the offline brake",
+        "With `MUSTER_OFFLINE_BRAKE` on, a fleet of which much falls silent at once is called "
+        "offline slowly; `brake` of `GET /v1/fleet` shows it. After this, whoever is silent is "
+        "called so at once. A token with an owner may not.",
+        Example(body={"reason": "the power is out, they are really gone"}),
+        answer=Released,
+        body=ResumeBody,
     ),
     Endpoint(
         "POST",

@@ -7,7 +7,7 @@
 -- ARGV  1 id  2 expected digest  3 expected label stamp ('' = no labels)  4 expected registration
 --       5 label stamp  6 labels (MessagePack; '' = none)  7 digest  8 capabilities (one a line)
 --       9 sets it no longer belongs into  10 who  11 why  12 changes (JSON)  13 events kept
--- Reply 1 written (also when it had been before), 0 stale: look again
+-- Reply 1 written, 0 stale: look again. Sent twice it is stale, and whoever looks finds it written.
 --
 -- A label of the node's own may be hidden under the operator's and yet change: digests do not tell,
 -- so the registration itself is compared.
@@ -18,7 +18,6 @@
 local id, n, intent = ARGV[1], KEYS[1], KEYS[2]
 local r = redis.call('HMGET', n, 'dig', 'reg', 'st', 'rs', 'lv', 'lvk', 'caps')
 local i = redis.call('HMGET', intent, 'stamp', 'lst')
-if i[2] == ARGV[5] then return 1 end
 if r[1] ~= ARGV[2] or r[2] ~= ARGV[4] or removed(r[3], r[4], r[6]) then return 0 end
 if (i[2] or '') ~= ARGV[3] then return 0 end
 local now = now_ms()

@@ -154,7 +154,7 @@ async def test_no_index_is_read_whole_while_a_sample_gives_enough(
         await fleet.make_ready(f"node-{i}")
     sample, drawn = registry._sample, []
 
-    async def noted(names: Any, partitions: Any, most: int, enough: int) -> list[str]:
+    async def noted(names: Any, partitions: Any, most: int, enough: int) -> Any:
         drawn.append(most)
         return await sample(names, partitions, most, enough)
 
@@ -255,6 +255,7 @@ async def test_a_filtered_list_looks_at_a_bounded_number_of_nodes_a_page(
     seen: list[str] = []
     while True:
         page, cursor = await registry.listed(Filter(id_part="node-7"), 10, cursor)
+        assert not (cursor or "").partition(":")[2], "no id of a node that is not shown"
         pages += 1
         seen += [s.node_id for s in page]
         if cursor is None:

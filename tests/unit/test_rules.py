@@ -237,7 +237,7 @@ def test_an_alarm_that_rings_for_nothing_keeps_still_for_a_while() -> None:
 def test_a_transition_names_who_is_behind_it(
     status: Status, changes: dict[str, Any], who: str | None
 ) -> None:
-    acts = {
+    acts: dict[str, Any] = {
         "intended": Act("ann", "a", 1),
         "left": Act("bob", "b", 2),
         "resumed": Act("cid", "c", 3),
