@@ -14,7 +14,7 @@ from muster.client import Client, Node
 _LOOK_S = 1.0
 _PATIENCE_S = 60.0
 """A gateway that restarts meanwhile is waited for, too."""
-_IDS_MOST = 500
+_IDS_MOST = 100
 
 
 def wait(node_ids: Sequence[str], servers: Sequence[str] | None, *, as_json: bool) -> None:

@@ -85,7 +85,6 @@ def add_to(app: typer.Typer) -> None:
 
 
 def drain(
-    which: Any,
     reason: Reason,
     node_ids: NodeIds = None,
     timeout: Annotated[
@@ -105,6 +104,8 @@ def drain(
     yes: Yes = False,
     as_json: AsJson = False,
     server: Servers = None,
+    *,
+    which: Any,
 ) -> None:
     order = _Order("drain", "drained", reason, as_json=as_json, timeout_s=timeout)
     meant = _Meant(node_ids or [], which, every=every)
@@ -120,7 +121,6 @@ def drain(
 
 
 def resume(
-    which: Any,
     reason: Reason,
     node_ids: NodeIds = None,
     every: All = False,
@@ -128,6 +128,8 @@ def resume(
     yes: Yes = False,
     as_json: AsJson = False,
     server: Servers = None,
+    *,
+    which: Any,
 ) -> None:
     order = _Order("resume", "resumed", reason, as_json=as_json)
     meant = _Meant(node_ids or [], which, every=every)
@@ -139,7 +141,6 @@ def resume(
 
 
 def remove(
-    which: Any,
     reason: Reason,
     node_ids: NodeIds = None,
     every: All = False,
@@ -147,6 +148,8 @@ def remove(
     yes: Yes = False,
     as_json: AsJson = False,
     server: Servers = None,
+    *,
+    which: Any,
 ) -> None:
     order = _Order("remove", "taken off the roll", reason, as_json=as_json)
     meant = _Meant(node_ids or [], which, every=every)
@@ -159,7 +162,6 @@ def remove(
 
 
 def label(
-    which: Any,
     reason: Reason,
     node_ids: NodeIds = None,
     to_set: Annotated[
@@ -175,6 +177,8 @@ def label(
     yes: Yes = False,
     as_json: AsJson = False,
     server: Servers = None,
+    *,
+    which: Any,
 ) -> None:
     changes = _changes(to_set or [], to_unset or [])
     order = _Order("label", "labelled", reason, as_json=as_json, labels=changes)

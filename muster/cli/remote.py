@@ -61,7 +61,7 @@ def asking(
     servers: Sequence[str] | None,
     *,
     as_json: bool,
-    patience_s: float = PATIENCE_S,
+    patience_s: float | None = None,
     progress: Progress | None = None,
     quiet: bool = False,
 ) -> Iterator[Client]:
@@ -72,6 +72,7 @@ def asking(
 
     with _failing(), nullcontext() if quiet else _shown(progress or Progress()):
         try:
+            patience_s = PATIENCE_S if patience_s is None else patience_s
             with Client(*split(servers), token=token(), patience_s=patience_s) as client:
                 yield client
         except MusterError as error:

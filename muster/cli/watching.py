@@ -19,12 +19,12 @@ from rich.text import Text
 
 from muster.cli import live, looks, roll
 from muster.cli.remote import as_line, troubles
-from muster.client import AsyncClient, Gap, Node, UnavailableError, UnreachableError
+from muster.client import AsyncClient, Gap, Node, Snapshot, UnavailableError, UnreachableError
 
 GATHER_S = 0.3
 """What happens within so long is asked for together."""
 SEEN_EVERY_S = 5.0
-_IDS_MOST = 500
+_IDS_MOST = 100
 _FRAME_LINES = 3
 
 
@@ -47,20 +47,30 @@ class Kept:
         return looks.here_ms() + self._ahead
 
     async def follow(self) -> None:
-        """Lists, then watches, for ever."""
-        about: Any = {"labels": self._which["labels"]} if "labels" in self._which else {}
+        """Lists, then watches, for ever; once it has begun, whatever becomes of gateways."""
+        begun = False
         while True:
-            snapshot = await self._client.snapshot(**self._which)
-            self._ahead = (snapshot.now or looks.here_ms()) - looks.here_ms()
-            found = {node.node_id: node for node in snapshot.nodes}
-            self._take(self.nodes.keys() | found.keys(), found)
-            async with aclosing(self._client.events(after=snapshot.cursor, **about)) as events:
-                async for change in events:
-                    if isinstance(change, Gap):
-                        break
-                    if change.node_id:
-                        self._dirty.add(change.node_id)
-                        self.changed.set()
+            try:
+                snapshot = await self._client.snapshot(**self._which)
+                begun = True
+                await self._listen(snapshot)
+            except (UnreachableError, UnavailableError):
+                if not begun:
+                    raise
+
+    async def _listen(self, snapshot: Snapshot) -> None:
+        """Hears what happens, until something was not told."""
+        self._ahead = (snapshot.now or looks.here_ms()) - looks.here_ms()
+        found = {node.node_id: node for node in snapshot.nodes}
+        self._take(self.nodes.keys() | found.keys(), found)
+        about: Any = {"labels": self._which["labels"]} if "labels" in self._which else {}
+        async with aclosing(self._client.events(after=snapshot.cursor, **about)) as events:
+            async for change in events:
+                if isinstance(change, Gap):
+                    return
+                if change.node_id:
+                    self._dirty.add(change.node_id)
+                    self.changed.set()
 
     async def refresh(self, also: Iterable[str] = ()) -> None:
         """Asks anew for rows to which something happened."""

@@ -199,8 +199,32 @@ class AsyncClient:
         self, *, after: str | None = None, types: Words = (), **about: Unpack[About]
     ) -> AsyncGenerator[Event | Gap, None]:
         """What happens from now on, or what comes after the cursor `after`."""
+        async with aclosing(self._events(after, types, about, self._patience_s)) as events:
+            async for change in events:
+                yield change
+
+    async def snapshot(self, **which: Unpack[Filter]) -> Snapshot:
+        """All nodes that meet everything given, and where to watch from."""
+        return await self._snapshot(which, self._patience_s)
+
+    async def watch(self, **about: Unpack[About]) -> AsyncGenerator[Snapshot | Event | Gap, None]:
+        """All nodes first, as a `Snapshot`; then all that happens, nothing left out."""
+        patience_s = self._patience_s
+        while True:
+            snapshot = await self._snapshot(nodes_of(about), patience_s)
+            patience_s = math.inf  # once it has begun
+            yield snapshot
+            async with aclosing(self._events(snapshot.cursor, (), about, math.inf)) as events:
+                async for change in events:
+                    yield change
+                    if isinstance(change, Gap):
+                        break
+
+    async def _events(
+        self, after: str | None, types: Words, about: About, patience_s: float
+    ) -> AsyncGenerator[Event | Gap, None]:
         stream = Following(about, types, after)
-        tries = Tries(stream.call, self._servers, self._patience_s)
+        tries = Tries(stream.call, self._servers, patience_s)
         while True:
             try:
                 request = self._request(stream.call, tries.server)
@@ -217,31 +241,14 @@ class AsyncClient:
                     else:
                         content = await answer.aread()
                         outcome = tries.answered(answer.status_code, answer.headers, content)
-            except httpx.TransportError as error:
-                outcome = tries.failed(error, stream.pause_s)
             except (SSEError, msgspec.DecodeError) as error:
                 raise UnexpectedAnswerError(tries.server, 200, f"events ({error})") from None
+            except httpx.TransportError as error:
+                outcome = tries.failed(error, stream.pause_s)
             if isinstance(outcome, Answered):
                 raise UnexpectedAnswerError(tries.server, 204, "events")
-            note("the events broke off", outcome)
+            note("the stream of events broke off", outcome)
             await asyncio.sleep(outcome.pause_s)
-
-    async def snapshot(self, **which: Unpack[Filter]) -> Snapshot:
-        """All nodes that meet everything given, and where to watch from."""
-        return await self._snapshot(which, self._patience_s)
-
-    async def watch(self, **about: Unpack[About]) -> AsyncGenerator[Snapshot | Event | Gap, None]:
-        """All nodes first, as a `Snapshot`; then all that happens, nothing left out."""
-        patience_s = self._patience_s
-        while True:
-            snapshot = await self._snapshot(nodes_of(about), patience_s)
-            patience_s = math.inf
-            yield snapshot
-            async with aclosing(self.events(after=snapshot.cursor, **about)) as events:
-                async for change in events:
-                    yield change
-                    if isinstance(change, Gap):
-                        break
 
     async def _snapshot(self, which: Filter, patience_s: float) -> Snapshot:
         pages = Pages(which)

@@ -6,7 +6,7 @@
     └── ProblemError             a gateway refused, and said why: `status`, `title`, `document`
         ├── InvalidParameterError    what was asked is not what it must be
         ├── NotAllowedError          no token, an unknown one, or one that may not do this
-        ├── NotFoundError            no such node or hold
+        ├── NotFoundError            no such node, hold or path
         ├── NoAvailableNodeError     no machine can do this now; `reasons`, `nearest`
         ├── ConflictError            it contradicts what was before
         ├── RateLimitedError         too many requests; `retry_after_s`
@@ -81,6 +81,16 @@ class UnreachableError(MusterError):
         met = "; ".join(f"{server}: {what}" for server, what in self.tried.items())
         super().__init__(UNREACHABLE, f"no gateway answered ({met})")
 
+    @property
+    def next_step(self) -> str:
+        """What to do about it."""
+        if any("CERTIFICATE" in what.upper() for what in self.tried.values()):
+            return (
+                "have this program trust the authority that signed the gateway's certificate: "
+                "its file in SSL_CERT_FILE, or (in Python) an ssl_context"
+            )
+        return super().next_step
+
 
 class UnexpectedAnswerError(MusterError):
     """An answer that no gateway gives."""
@@ -109,7 +119,7 @@ class ProblemError(MusterError):
 
 
 class InvalidParameterError(ProblemError):
-    """`parameter` is not what is `expected`."""
+    """`parameter` is not what is `expected`, or (then it is '') the whole is too large."""
 
     @property
     def parameter(self) -> str:
@@ -130,6 +140,8 @@ class InvalidParameterError(ProblemError):
     @property
     def next_step(self) -> str:
         """What to write instead."""
+        if not self.parameter:
+            return super().next_step
         near = self.did_you_mean
         return f"write {near}" if near else f"give {self.parameter} as {self.expected}"
 
@@ -139,7 +151,7 @@ class NotAllowedError(ProblemError):
 
 
 class NotFoundError(ProblemError):
-    """No such node or hold, or none that the token may see."""
+    """No such node, hold or path, or none that the token may see."""
 
 
 class NoAvailableNodeError(ProblemError):
@@ -188,7 +200,9 @@ _BY_STATUS: Mapping[int, type[ProblemError]] = {
     401: NotAllowedError,
     403: NotAllowedError,
     404: NotFoundError,
+    405: NotFoundError,
     409: ConflictError,
+    413: InvalidParameterError,
     429: RateLimitedError,
     500: InternalError,
     503: UnavailableError,

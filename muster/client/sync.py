@@ -204,8 +204,32 @@ class Client:
     ) -> Generator[Event | Gap, None, None]:
         """What happens from now on, or what comes after the cursor `after`. Goes on through
         whatever happens to gateways and connections; a `Gap` tells where events are missing."""
+        yield from self._events(after, types, about, self._patience_s)
+
+    def snapshot(self, **which: Unpack[Filter]) -> Snapshot:
+        """All nodes that meet everything given, and the cursor after which `events` tells what
+        happened since."""
+        return self._snapshot(which, self._patience_s)
+
+    def watch(self, **about: Unpack[About]) -> Generator[Snapshot | Event | Gap, None, None]:
+        """All nodes first, as a `Snapshot`; then all that happens, nothing left out. After a `Gap`
+        there is a `Snapshot` again. Ends only if a gateway refuses."""
+        patience_s = self._patience_s
+        while True:
+            snapshot = self._snapshot(nodes_of(about), patience_s)
+            patience_s = math.inf  # once it has begun
+            yield snapshot
+            with closing(self._events(snapshot.cursor, (), about, math.inf)) as events:
+                for change in events:
+                    yield change
+                    if isinstance(change, Gap):
+                        break
+
+    def _events(
+        self, after: str | None, types: Words, about: About, patience_s: float
+    ) -> Generator[Event | Gap, None, None]:
         stream = Following(about, types, after)
-        tries = Tries(stream.call, self._servers, self._patience_s)
+        tries = Tries(stream.call, self._servers, patience_s)
         while True:
             try:
                 request = self._request(stream.call, tries.server)
@@ -220,33 +244,14 @@ class Client:
                         outcome: Again | Answered[None] = tries.ended(stream.pause_s)
                     else:
                         outcome = tries.answered(answer.status_code, answer.headers, answer.read())
-            except httpx.TransportError as error:
-                outcome = tries.failed(error, stream.pause_s)
             except (SSEError, msgspec.DecodeError) as error:
                 raise UnexpectedAnswerError(tries.server, 200, f"events ({error})") from None
+            except httpx.TransportError as error:
+                outcome = tries.failed(error, stream.pause_s)
             if isinstance(outcome, Answered):
                 raise UnexpectedAnswerError(tries.server, 204, "events")
-            note("the events broke off", outcome)
+            note("the stream of events broke off", outcome)
             time.sleep(outcome.pause_s)
-
-    def snapshot(self, **which: Unpack[Filter]) -> Snapshot:
-        """All nodes that meet everything given, and the cursor after which `events` tells what
-        happened since."""
-        return self._snapshot(which, self._patience_s)
-
-    def watch(self, **about: Unpack[About]) -> Generator[Snapshot | Event | Gap, None, None]:
-        """All nodes first, as a `Snapshot`; then all that happens, nothing left out. After a `Gap`
-        there is a `Snapshot` again. Ends only if a gateway refuses."""
-        patience_s = self._patience_s
-        while True:
-            snapshot = self._snapshot(nodes_of(about), patience_s)
-            patience_s = math.inf
-            yield snapshot
-            with closing(self.events(after=snapshot.cursor, **about)) as events:
-                for change in events:
-                    yield change
-                    if isinstance(change, Gap):
-                        break
 
     def _snapshot(self, which: Filter, patience_s: float) -> Snapshot:
         pages = Pages(which)
