@@ -16,7 +16,7 @@ import pytest
 from gateway.api import arguments, recorded
 from gateway.api.curl import command
 from gateway.api.document import DOCUMENT, drawn
-from gateway.api.endpoint import Endpoint, Example
+from gateway.api.endpoint import LAST_EVENT_ID, Endpoint, Example
 from gateway.api.openapi import document
 from gateway.api.page import page
 from gateway.api.pretty import WIDTH, pretty
@@ -26,6 +26,7 @@ from gateway.api.table import TABLE
 from gateway.problem import BadParameterError
 from registry.holding import hold_of
 from tests.support.api import Api
+from tests.support.watcher import Frames
 
 DESCRIBED = document(TABLE, asks_for_tokens=True, hold_most_ms=3_600_000)
 PAGE = page(TABLE)
@@ -69,6 +70,8 @@ def test_the_hold_of_the_examples_is_the_one_the_other_example_takes() -> None:
 def test_recorded_answers_are_of_the_shape_that_is_documented(endpoint: Endpoint) -> None:
     answer = recorded.answer(endpoint.name)
     assert (answer is None) == (endpoint.answer is None)
+    if endpoint.streams:
+        answer = json.loads(Frames().feed(f"{answer}\n".encode())[-1].data)
     if answer is not None:
         msgspec.convert(answer, endpoint.answer, strict=True)
         assert schema_of(f"#/components/schemas/{endpoint.answer.__name__}").is_valid(answer)
@@ -96,7 +99,8 @@ def test_every_endpoint_is_described_whole(endpoint: Endpoint) -> None:
         assert set(CODES[code].headers) <= set(response.get("headers", {}))
     names = [parameter["name"] for parameter in operation["parameters"]]
     asked = endpoint.query.__struct_fields__ if endpoint.query else ()
-    assert names == [*endpoint.parameters, *asked]
+    remembered = [LAST_EVENT_ID] if endpoint.streams else []
+    assert names == [*endpoint.parameters, *asked, *remembered]
     assert ("requestBody" in operation) == (endpoint.body is not None)
     operations = {e.name: e for e in TABLE}
     for name, parts in endpoint.links.items():

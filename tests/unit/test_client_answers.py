@@ -40,6 +40,8 @@ PAIRS: list[tuple[type[msgspec.Struct], type[msgspec.Struct]]] = [
     (overview.Braking, ours.Brake),
     (overview.Overview, ours.Fleet),
     (theirs.Done, ours.Done),
+    (theirs.Released, ours.Released),
+    (theirs.LabelledBy, ours.LabelledBy),
     (theirs.LabelsInForce, ours.Labels),
     (theirs.Failure, ours.Failure),
     (theirs.BulkDone, ours.BulkDone),
@@ -65,7 +67,9 @@ def test_every_answer_of_the_table_is_read() -> None:
     }
 
 
-@pytest.mark.parametrize("endpoint", [e for e in TABLE if e.answer in dict(PAIRS)], ids=str)
+@pytest.mark.parametrize(
+    "endpoint", [e for e in TABLE if e.answer in dict(PAIRS)], ids=lambda e: e.name
+)
 def test_a_recorded_answer_is_understood_from_newer_and_older_gateways_too(
     endpoint: Endpoint,
 ) -> None:

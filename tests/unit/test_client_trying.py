@@ -38,6 +38,7 @@ CALLS: dict[str, Call[Any]] = {
 }
 CHANGES: dict[str, Call[Any]] = {
     "drain": DRAIN,
+    "release_brake": calls.release_brake("r"),
     "resume": calls.resume("n", "r"),
     "label": calls.label("n", {}, "r"),
     "bulk": calls.bulk("drain", {}, "r", every=True, dry_run=False, timeout_s=None, labels=None),
