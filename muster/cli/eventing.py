@@ -63,7 +63,7 @@ def kept(stories: Sequence[NodeStory], *, as_json: bool) -> None:
     console = looks.console()
     for event, story in found:
         if as_json:
-            typer.echo(as_line({"node_id": story.node_id, **event}))
+            typer.echo(as_line(event))
         else:
             line = happenings.line(event, story.now, ascii_only=console.options.ascii_only)
             console.print(line, soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 
 from muster.cli import exits
 from muster.cli.completing import node_ids as complete_ids
-from muster.cli.remote import AsJson, Servers, as_line, asking, refuse, talking
+from muster.cli.remote import AsJson, Reason, Servers, as_line, asking, refuse, talking
 
 _FLEET_EXAMPLES = """
 \b
@@ -32,6 +32,16 @@ Examples:
   muster events --follow --node node-ABC12345 --json | jq .evidence
   muster events --follow --json --after "$CURSOR"      go on where a former one ended
 """
+_BRAKE_EXAMPLES = """
+\b
+Examples:
+  muster release-brake --reason "the power is out, they are really gone"
+"""
+_BRAKE_HELP = (
+    "Let go of the offline brake.\n\nWhere it is switched on, a fleet of which much falls silent "
+    "at once is called offline slowly; `muster fleet` shows that. After this, whoever is silent is "
+    "called so at once.\n\n" + exits.told()
+)
 _FLEET_HELP = "Show the fleet in numbers, and how well it is watched.\n\n" + exits.told()
 _TOP_HELP = (
     "Watch the fleet: its numbers, the busiest machines, what happens. Ctrl-C ends it.\n\n"
@@ -48,6 +58,7 @@ _EVENTS_HELP = (
 def add_to(app: typer.Typer) -> None:
     """Adds these verbs."""
     app.command(epilog=_FLEET_EXAMPLES, help=_FLEET_HELP)(fleet)
+    app.command("release-brake", epilog=_BRAKE_EXAMPLES, help=_BRAKE_HELP)(release_brake)
     app.command(epilog=_TOP_EXAMPLES, help=_TOP_HELP)(top)
     app.command(epilog=_EVENTS_EXAMPLES, help=_EVENTS_HELP)(events)
 
@@ -62,6 +73,15 @@ def fleet(as_json: AsJson = False, server: Servers = None) -> None:
 
     console = looks.console()
     looks.show(numbers.fleet(found, ascii_only=console.options.ascii_only), console)
+
+
+def release_brake(reason: Reason, as_json: AsJson = False, server: Servers = None) -> None:
+    with asking(server, as_json=as_json) as muster:
+        held = muster.release_brake(reason)
+    if as_json:
+        typer.echo(as_line({"held": held}))
+    else:
+        typer.echo("The brake is let go." if held else "Nothing to do: the brake did not hold.")
 
 
 def top(

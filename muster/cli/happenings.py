@@ -43,7 +43,7 @@ def row(
 ) -> tuple[Text | str, ...]:
     """When, (to whom,) what, and what else is to be said."""
     at = instant(event)
-    name = clean(str(event.get("node_id") or event.get("id") or "fleet"))
+    name = clean(str(event.get("node_id") or "fleet"))
     who = (Text(name, "bold"),) if with_node else ()
     return (looks.clock(at, now), *who, _what(event, ascii_only=ascii_only), _more(event))
 

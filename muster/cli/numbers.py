@@ -83,7 +83,10 @@ def warnings(found: Fleet) -> Iterator[str]:
     if found.brake is not None:
         left = looks.age(found.brake.until - found.now)
         waiting = found.brake.waiting
-        yield f"The brake is on for {left} more; {waiting} silent machines are not offline yet."
+        yield (
+            f"The brake is on for {left} more: {waiting} silent machines are not called offline "
+            "yet. `muster release-brake` ends that."
+        )
 
 
 def _tallies(title: str, tallies: Mapping[str, Tally]) -> RenderableType:

@@ -19,14 +19,6 @@ _LABEL_WIDTH = 9
 _MODELS_MOST = 8
 _GPUS_MOST = 8
 _EVENTS_MOST = 8
-_VERDICTS: Mapping[str, str] = {
-    "P": "passed",
-    "g": "no usable GPU",
-    "m": "model missing",
-    "s": "self-reported",
-    "b": "missed heartbeat",
-    "j": "job failed",
-}
 
 
 def explanation(found: Explanation, *, ascii_only: bool = False) -> RenderableType:
@@ -103,6 +95,9 @@ def _facts_of(node: NodeStory) -> Iterator[tuple[str, str | Text]]:
         yield "labels", looks.pairs(node.labels)
     if node.operator_labels:
         yield "", f"of these an operator's: {looks.pairs(node.operator_labels)}"
+    if node.labelled is not None:
+        at = looks.clock(node.labelled.at, node.now)
+        yield "", f"changed by {clean(node.labelled.who)} at {at}: {clean(node.labelled.why)}"
     features = sorted(
         name.partition(":")[2]
         for name in node.capabilities
@@ -124,10 +119,9 @@ def _beat(node: NodeStory) -> Text:
             passed = verdict.verdict == "P"
             text.append(clean(verdict.verdict), "green" if passed else "bold red")
         text.append(" newest first", looks.QUIET)
-        failed = sorted({v.verdict for v in node.verdicts} - {"P"})
+        failed = sorted({f"{v.verdict} {v.reason}" for v in node.verdicts if v.reason})
         if failed:
-            meant = ", ".join(f"{letter} {_VERDICTS.get(letter, '?')}" for letter in failed)
-            text.append(f" ({clean(meant)})", looks.QUIET)
+            text.append(clean(f" ({', '.join(failed)})"), looks.QUIET)
     return text
 
 

@@ -193,6 +193,10 @@ class AsyncClient:
             )
         )
 
+    async def release_brake(self, reason: str) -> bool:
+        """Lets go of the offline brake."""
+        return (await self._ask(calls.release_brake(reason))).held
+
     # Watching
 
     async def events(

@@ -70,10 +70,20 @@ class NodePage(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What one heartbeat or job was worth: P passed, else the letter of what failed."""
+    """What one heartbeat or job was worth: P passed, else the letter of what failed, and its
+    reason."""
 
     at: int
     verdict: str
+    reason: str | None = None
+
+
+class LabelledBy(Struct, frozen=True):
+    """Who changed an operator's labels last, why, and when."""
+
+    who: str = ""
+    why: str = ""
+    at: int = 0
 
 
 class OpenHold(Struct, frozen=True):
@@ -92,6 +102,7 @@ class NodeStory(Node, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     node_labels: dict[str, str] = {}
     operator_labels: dict[str, str] = {}
+    labelled: LabelledBy | None = None
     open_holds: tuple[OpenHold, ...] = ()
     registration: dict[str, Any] = {}
     report: dict[str, Any] | None = None
@@ -241,6 +252,12 @@ class Done(Struct, frozen=True):
 
     node_id: str
     changed: bool = True
+
+
+class Released(Struct, frozen=True):
+    """Whether the brake held until now."""
+
+    held: bool = True
 
 
 class Labels(Struct, frozen=True):

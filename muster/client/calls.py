@@ -19,6 +19,7 @@ from muster.client.answers import (
     Labels,
     NodePage,
     NodeStory,
+    Released,
     Selection,
 )
 from muster.client.asking import Filter, Requirement, Sort, Wanted
@@ -94,6 +95,11 @@ def explain(node_id: str, locale: str, wanted: Requirement) -> Call[Explanation]
 def fleet() -> Call[Fleet]:
     """The fleet in numbers."""
     return Call("GET", "/v1/fleet", Fleet, repeatable=True)
+
+
+def release_brake(reason: str) -> Call[Released]:
+    """Lets go of the offline brake."""
+    return Call("POST", "/v1/fleet/release-brake", Released, body={"reason": reason})
 
 
 def drain(node_id: str, reason: str, timeout_s: float | None) -> Call[Done]:

@@ -197,6 +197,11 @@ class Client:
             )
         )
 
+    def release_brake(self, reason: str) -> bool:
+        """Lets go of the offline brake: whoever is silent is called offline at once. False if it
+        did not hold."""
+        return self._ask(calls.release_brake(reason)).held
+
     # Watching
 
     def events(
