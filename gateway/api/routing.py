@@ -24,6 +24,7 @@ from gateway.api.table import TABLE
 from gateway.guard import still_admitted, without_time_limit
 from gateway.problem import ProblemError
 from gateway.settings import GatewaySettings
+from muster.wire import asyncapi
 from muster.wire.errors import pick_locale
 from registry.base import ms
 from registry.errors import StoreUnavailable
@@ -43,6 +44,7 @@ def routes(settings: GatewaySettings) -> list[Route]:
     read = _read()
     return [
         Route("/openapi.json", _Fixed(described, {"Content-Type": "application/json"})),
+        Route("/asyncapi.json", _Fixed(_of_sockets(), {"Content-Type": "application/json"})),
         Route("/docs", _Fixed(read.html, read.headers)),
         *(Route(path, _Path(found, settings, shortfalls)) for path, found in paths.items()),
     ]
@@ -53,6 +55,11 @@ def _described(asks_for_tokens: bool, hold_most_ms: int) -> bytes:
     return msgspec.json.encode(
         document(TABLE, asks_for_tokens=asks_for_tokens, hold_most_ms=hold_most_ms)
     )
+
+
+@cache
+def _of_sockets() -> bytes:
+    return msgspec.json.encode(asyncapi.document())
 
 
 @cache

@@ -24,6 +24,7 @@ from gateway.api.problems import CODES
 from gateway.api.questions import BulkBody, SelectBody
 from gateway.api.table import TABLE
 from gateway.problem import BadParameterError
+from muster.wire import asyncapi
 from registry.holding import hold_of
 from tests.support.api import Api
 from tests.support.watcher import Frames
@@ -227,7 +228,7 @@ def test_the_page_needs_no_script_and_nothing_from_outside(tags: Tags) -> None:
     assert {tag for tag, _ in tags.tags} & {"script", "link", "img", "iframe", "form"} == set()
     for _, attributes in tags.tags:
         assert not {name for name in attributes if name.startswith("on") or name == "style"}
-        assert (attributes.get("href") or "#").startswith(("#", "/openapi.json"))
+        assert (attributes.get("href") or "#").startswith(("#", "/openapi.json", "/asyncapi.json"))
     assert not re.search(r"url\(|@import", tags.style)
 
 
@@ -263,6 +264,12 @@ async def test_the_document_is_served_as_it_is_made() -> None:
     answer = await Api(None).ask("GET", "/openapi.json", who=None)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == json.loads(json.dumps(DESCRIBED))
+
+
+async def test_the_document_of_the_socket_is_served_beside_it() -> None:
+    answer = await Api(None).ask("GET", "/asyncapi.json", who=None)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == json.loads(json.dumps(asyncapi.document()))
 
 
 def test_json_for_people_fits_the_width_and_leaves_out_what_is_deep() -> None:
