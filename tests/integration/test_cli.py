@@ -207,8 +207,9 @@ async def test_a_machine_is_selected_held_and_given_back(system: System) -> None
         problem = json.loads(said.err)
         assert problem["code"] == "NO_AVAILABLE_NODE"
         assert problem["problem"]["nearest"]
-        for line in held.lines:
-            assert (await muster("release", line["hold"]["id"], environ=environ)).rc == 0
+        holds = [line["hold"]["id"] for line in held.lines]
+        said = await muster("release", *holds, environ=environ)
+        assert said == Said(0, "".join(f"{hold}: the place is free.\n" for hold in holds), "")
         (again,) = (
             await muster("release", held.lines[0]["hold"]["id"], "--json", environ=environ)
         ).lines
