@@ -105,7 +105,7 @@ function connect() {
     frames[frame.type]?.(frame); // types that are not known are passed over
   };
   // A close follows an error, but not in every client where there was nobody to connect to.
-  opened.onerror = () => setTimeout(ended, 1000, opened, 1006);
+  opened.onerror = () => setTimeout(ended, 100, opened, 1006);
   opened.onclose = ({ code }) => ended(opened, code);
 }
 

@@ -16,6 +16,9 @@ from tests.integration.conftest import System
 from tests.support.fleet import until
 from tests.support.foreign import EXAMPLES, Program, browser, node_js
 
+PATIENT: dict[str, Any] = {"heartbeat_timeout_s": 30.0}
+"""So that a gateway may take its time to be there again."""
+
 Start = Callable[..., Program]
 
 
@@ -55,13 +58,13 @@ async def replace_gateway(system: System) -> None:
     """The gateway stops in order, and another begins on its port."""
     port = system.gateways[0].port
     system.gateways.pop().stop()
-    await system.start(gateways=1, sweepers=0, port=port)
+    await system.start(gateways=1, sweepers=0, port=port, **PATIENT)
 
 
 async def test_a_node_in_node_js_is_ready_told_comes_back_and_leaves(
     system: System, tmp_path: Path, start: Start
 ) -> None:
-    await system.start(gateways=1, sweepers=1)
+    await system.start(gateways=1, sweepers=1, **PATIENT)
     command = [*node_js(), str(EXAMPLES / "node.mjs"), system.ws]
     program = start(command, tmp_path / "node", GPU="RTX 4090,24")
     row = await one(system, "available=true&nmt=zh:en&gpu=4090", "it is ready for work")
@@ -116,7 +119,7 @@ async def title(profile: Path) -> str:
 async def test_a_node_in_a_browser_is_ready_shows_it_and_comes_back(
     system: System, tmp_path: Path, start: Start
 ) -> None:
-    await system.start(gateways=1, sweepers=1)
+    await system.start(gateways=1, sweepers=1, **PATIENT)
     page = (EXAMPLES / "node.html").as_uri()
     address = f"{page}?start&gpu=RTX%204080&memory=16&url={system.ws}"
     profile = tmp_path / "profile"
