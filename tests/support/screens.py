@@ -1,13 +1,15 @@
 """Draws the pictures of what `muster` shows in docs/: `python -m tests.support.screens`.
 
 The same code draws them as draws the screens; what is shown is always the same, so a picture
-changes only when a screen does.
+changes only when a screen does. A directory may be given instead of docs/.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -149,14 +151,14 @@ def pictures() -> dict[str, tuple[str, RenderableType]]:
     }
 
 
-def main() -> None:
+def main(directory: Path) -> None:
     """Writes the pictures."""
     os.environ["TZ"] = "UTC"
     time.tzset()
     for name, (title, shown) in pictures().items():
         picture = as_picture(shown, title, name, COLUMNS)
-        (DOCS / f"{name}.svg").write_text(picture, "utf-8")
+        (directory / f"{name}.svg").write_text(picture, "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if sys.argv[1:] else DOCS)
