@@ -50,7 +50,7 @@ logger = logging.getLogger("muster.gateway.pulse")
 
 _COUNTED = (BeatOutcome.FINE, BeatOutcome.TELL, BeatOutcome.LOWER)
 _RENEWED = (BeatOutcome.FOREIGN, BeatOutcome.OLDER, BeatOutcome.MISSING, BeatOutcome.SILENT)
-_LOOKS = 5
+_LOOKS = 20
 
 
 class Pulse:
@@ -308,7 +308,8 @@ class Pulse:
         )
 
     async def _update(self, updated: Register) -> None:
-        """What the node can do changed: the store learns it before the beat counts.
+        """What the node can do changed: the store learns it before the beat counts. What it could
+        not be told stays new, so that the next beat tries again.
 
         A report of what was not said before changes the record; capabilities may be the same."""
         async with self._alone():  # a renewal writes what the session held when it began
@@ -339,12 +340,13 @@ class Pulse:
                 can.largest_gpu_gb(updated),
                 labels.stamp,
             )
-            done = await self._connection.insist(write)
-            if done or not await self._look_again(session):
-                break
-        session.register = updated
-        session.hardware_digest = can.hardware_digest(updated)
-        session.digest, session.capabilities = digest, capabilities
+            if await self._connection.insist(write):
+                session.register = updated
+                session.hardware_digest = can.hardware_digest(updated)
+                session.digest, session.capabilities = digest, capabilities
+                return
+            if not await self._look_again(session):
+                return
 
     async def _look_again(self, session: Session) -> bool:
         """A change was refused as stale: whether the session still holds, now seen anew."""

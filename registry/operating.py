@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from registry import capabilities as can
 from registry.base import ms
-from registry.errors import StoreUnavailable
+from registry.errors import Contended
 from registry.keys import partition_of
 from registry.labels import changed
 from registry.subject import Subject
@@ -143,5 +143,5 @@ class Operating(Surveying):
         return None if found is None or found.removed else found
 
 
-def _moving() -> StoreUnavailable:
-    return StoreUnavailable("the record changes faster than it can be read")
+def _moving() -> Contended:
+    return Contended("the record changes faster than it can be read")

@@ -21,7 +21,7 @@ from gateway.api.questions import (
     ResumeBody,
 )
 from gateway.problem import ProblemError
-from registry.errors import StoreUnavailable
+from registry.errors import Contended, StoreUnavailable
 
 BULK_SHOWN = 1000
 _PAGE = 1000
@@ -127,6 +127,8 @@ async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[bool]]) -> li
                     codes[place] = "NODE_NOT_FOUND"
             except ValueError:
                 codes[place] = "TOO_MANY_LABELS"
+            except Contended:
+                codes[place] = "UNAVAILABLE"
             except StoreUnavailable:
                 away = True
                 codes[place] = "UNAVAILABLE"

@@ -179,7 +179,7 @@ CODES = {
         Code(
             "UNAVAILABLE",
             503,
-            "the store can't be asked right now",
+            "the store can't be asked right now, or a record changes faster than it can be read",
             "retry; what was asked to change may or may not have been changed",
             headers=("Retry-After",),
         ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from registry.errors import StoreUnavailable
+from registry.errors import Contended, StoreUnavailable
 from registry.registry import Registry
 from tests.support.api import Api, Machines
 
@@ -177,6 +177,25 @@ async def test_a_bulk_does_not_try_a_store_that_is_away_for_every_node(
     assert (answer["matched"], answer["done"]) == (50, 0)
     assert {failure["code"] for failure in answer["failed"]} == {"UNAVAILABLE"}
     assert tries < 20
+
+
+async def test_a_bulk_goes_on_after_a_node_whose_record_changes_too_fast(
+    api: Api, registry: Registry, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(40):
+        await machines.register(f"node-{n:02d}")
+    drain = registry.drain
+
+    async def moves(node_id: str, *more: Any) -> bool:
+        if node_id == "node-07":
+            raise Contended("again and again")
+        return await drain(node_id, *more)
+
+    monkeypatch.setattr(registry, "drain", moves)
+    body = {"action": "drain", "all": True, "reason": "r"}
+    answer = (await api.ask("POST", "/v1/bulk", body)).json()
+    assert answer["done"] == 39
+    assert answer["failed"] == [{"node_id": "node-07", "code": "UNAVAILABLE"}]
 
 
 async def test_lists_in_an_answer_are_bounded(
