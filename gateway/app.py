@@ -50,14 +50,17 @@ def make_app(settings: GatewaySettings) -> Starlette:
         registry = await Registry.connect(settings)
         await _examine(registry)
         gate = Gate(settings, registry, measured)
+        # Connections of its own for HTTP: however many ask, nodes' beats find theirs free.
+        asked = await Registry.connect(settings)
         app.state.gate = gate
-        app.state.registry = registry
+        app.state.registry = asked
         await gate.start()
         access.announce()
         try:
             yield {"stall_clock": gate.clock, "buffers": gate.buffers}
         finally:
             await gate.stop()
+            await asked.close()
 
     app = Starlette(
         lifespan=lifespan,
