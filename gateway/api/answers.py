@@ -84,6 +84,14 @@ class LabelledBy(Struct, frozen=True):
     at: int
 
 
+class RemovedBy(Struct, frozen=True):
+    """Who took a node off the roll, why, and when."""
+
+    who: str
+    why: str
+    at: int
+
+
 class HoldShown(Struct, frozen=True):
     """A place kept. The id, which lets its holder end it, is shown to admins."""
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from gateway.access import Principal
 from gateway.api import answers, asking
 from gateway.api.endpoint import Call
-from gateway.api.nodes import id_of, not_found, seen
+from gateway.api.nodes import NOT_FOUND, id_of, not_found, seen
 from gateway.api.questions import (
     BulkBody,
     BulkDrain,
@@ -32,7 +32,7 @@ async def drain(call: Call) -> answers.Done:
     body: DrainBody = call.body
     node_id = await _own(call)
     if not await call.registry.drain(node_id, call.who.name, body.reason, body.timeout_s):
-        raise not_found(node_id)
+        raise await not_found(call, node_id)
     return answers.Done(node_id, changed=True)
 
 
@@ -49,7 +49,7 @@ async def remove(call: Call) -> None:
     query: ReasonQuery = call.query
     node_id = await _own(call)
     if not await call.registry.remove(node_id, call.who.name, query.reason):
-        raise not_found(node_id)
+        raise await not_found(call, node_id)
 
 
 async def label(call: Call) -> answers.LabelsInForce:
@@ -61,7 +61,7 @@ async def label(call: Call) -> answers.LabelsInForce:
     except ValueError as error:
         raise ProblemError(409, "TOO_MANY_LABELS", str(error)) from error
     if labels is None:
-        raise not_found(node_id)
+        raise await not_found(call, node_id)
     return answers.LabelsInForce(node_id, labels)
 
 
@@ -124,7 +124,7 @@ async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[bool]]) -> li
                 # Once the store is away, each try would wait as long as the first.
                 codes[place] = "UNAVAILABLE" if away else ""
                 if not away and not await act(ids[place]):
-                    codes[place] = "NODE_NOT_FOUND"
+                    codes[place] = NOT_FOUND
             except ValueError:
                 codes[place] = "TOO_MANY_LABELS"
             except Contended:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.api.answers import Near
+from gateway.api.answers import Near, RemovedBy
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -41,6 +41,18 @@ class NoAvailableNode(Problem, frozen=True, kw_only=True):
         bool, Meta(description="Whether only a random sample was looked at, as there are many.")
     ]
     nearest: Annotated[list[Near], Meta(description="At most 5.")]
+
+
+class NodeNotFound(Problem, frozen=True, kw_only=True):
+    """There is no such node, or no more."""
+
+    removed: Annotated[
+        RemovedBy | UnsetType,
+        Meta(
+            description="Of a node that was taken off, as long as its record is kept; not to "
+            "tokens with an owner."
+        ),
+    ] = UNSET
 
 
 class Forbidden(Problem, frozen=True, kw_only=True):
@@ -125,8 +137,9 @@ CODES = {
         Code(
             "NODE_NOT_FOUND",
             404,
-            "no node has this id, or the token may not see it",
-            "look into the list",
+            "no node has this id (any more), or the token may not see it",
+            "look into the list; `removed` says who took it off, when and why",
+            NodeNotFound,
         ),
         Code(
             "HOLD_NOT_FOUND",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from registry.errors import Contended, StoreUnavailable
+from registry.model import Reason, Status
 from registry.registry import Registry
 from tests.support.api import Api, Machines
 
@@ -207,3 +208,51 @@ async def test_lists_in_an_answer_are_bounded(
     body = {"action": "drain", "all": True, "reason": "r"}
     answer = (await api.ask("POST", "/v1/bulk", body)).json()
     assert (answer["matched"], answer["done"], len(answer["nodes"])) == (5, 5, 2)
+
+
+async def test_who_took_a_node_off_is_told_until_it_registers_again(
+    api: Api, machines: Machines
+) -> None:
+    await machines.ready("node-A", labels={"owner": "x"})
+    assert (await api.ask("DELETE", "/v1/nodes/node-A?reason=sold")).status_code == 204
+    asked: list[tuple[str, str, Any]] = [
+        ("GET", "/v1/nodes/node-A", None),
+        ("GET", "/v1/nodes/node-A/explain", None),
+        ("POST", "/v1/nodes/node-A/drain", {"reason": "r"}),
+        ("POST", "/v1/nodes/node-A/resume", {"reason": "r"}),
+        ("PATCH", "/v1/nodes/node-A/labels", {"labels": {"a": "b"}, "reason": "r"}),
+        ("DELETE", "/v1/nodes/node-A?reason=again", None),
+    ]
+    for method, url, body in asked:
+        answer = await api.ask(method, url, body)
+        assert answer.status_code == 404
+        removed = answer.json()["removed"]
+        assert (removed["who"], removed["why"]) == ("admin", "sold")
+        assert removed["at"] > 0
+        told_owner = (await api.ask(method, url, body, who="admin of x")).json()
+        assert (told_owner["code"], "removed" in told_owner) == ("NODE_NOT_FOUND", False)
+    assert "removed" not in (await api.ask("GET", "/v1/nodes/node-B")).json()
+    await machines.register("node-A")
+    assert (await api.ask("GET", "/v1/nodes/node-A")).status_code == 200
+
+
+async def test_an_explanation_reads_events_only_of_a_node_that_is_offline(
+    api: Api, registry: Registry, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await machines.ready("node-A")
+    read = registry._events
+    reads: list[str] = []
+
+    async def counted(node_id: str) -> Any:
+        reads.append(node_id)
+        return await read(node_id)
+
+    monkeypatch.setattr(registry, "_events", counted)
+    assert (await api.ask("GET", "/v1/nodes/node-A/explain")).status_code == 200
+    assert reads == []
+    await machines.fleet.commit(
+        Status.OFFLINE, Reason.HEARTBEAT_TIMEOUT, "node-A", evidence={"blame": "node"}
+    )
+    assert (await api.ask("GET", "/v1/nodes/node-A/explain")).json()["blame"] == "node"
+    assert reads == ["node-A"]
+    assert (await row(api))["events"]
