@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Literal
 
 from gateway.loopback import is_loopback
@@ -62,6 +63,11 @@ class GatewaySettings(RegistrySettings):
     select_max_mem_percent: float | None = setting(None, "The same for its memory.")
     select_max_gpu_queue_length: float | None = setting(
         None, "The same for the number of jobs that wait for its GPUs."
+    )
+    trusted_proxies: list[str] = setting(
+        [],
+        "Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed; nobody's if not given.",
     )
     tls_cert_file: str | None = setting(
         None,
@@ -137,6 +143,8 @@ class GatewaySettings(RegistrySettings):
                 bool(getattr(self, name)) or not other,
                 "a file, as certificate and key go together",
             )
+        for text in self.trusted_proxies:
+            self.require("trusted_proxies", _is_network(text), "addresses or networks: 10.0.0.0/8")
         self.require("reap_factor", self.reap_factor >= 1, "at least 1")
         self.require(
             "max_report_bytes",
@@ -171,3 +179,11 @@ class GatewaySettings(RegistrySettings):
             "select_max_mem_percent",
             "select_max_gpu_queue_length",
         )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
