@@ -184,7 +184,12 @@ class BulkDone(Struct, frozen=True):
     """How many nodes the filter showed and to how many it was done. Lists have at most 1000."""
 
     matched: int
-    done: int
+    done: Annotated[
+        int,
+        Meta(
+            description="Of a resume: those that were drained; others are neither done nor failed."
+        ),
+    ]
     failed: list[Failure]
     nodes: Annotated[list[str], Meta(description="Those that the filter showed.")]
     dry_run: bool

@@ -75,7 +75,7 @@ async def bulk(call: Call) -> answers.BulkDone:
     if not body.dry_run:
         act = _action(call, body)
         for code, node_id in zip(await _each(ids, act), ids, strict=True):
-            done += not code
+            done += code == ""
             if code and len(failed) < BULK_SHOWN:
                 failed.append(answers.Failure(node_id, code))
     return answers.BulkDone(len(ids), done, failed, ids[:BULK_SHOWN], body.dry_run)
@@ -92,17 +92,17 @@ async def _matching(call: Call, body: BulkBody) -> list[str]:
             return ids
 
 
-def _action(call: Call, body: BulkBody) -> Callable[[str], Awaitable[bool]]:
-    """What is done to one node; False where there is no such node any more."""
+def _action(call: Call, body: BulkBody) -> Callable[[str], Awaitable[bool | None]]:
+    """What is done to one node; False where there is no such node any more, None where there was
+    nothing to do."""
     registry, who, why = call.registry, call.who.name, body.reason
 
-    async def act(node_id: str) -> bool:
+    async def act(node_id: str) -> bool | None:
         match body:
             case BulkDrain():
                 return await registry.drain(node_id, who, why, body.timeout_s)
             case BulkResume():
-                await registry.resume(node_id, who, why)
-                return True
+                return await registry.resume(node_id, who, why) or None
             case BulkRemove():
                 return await registry.remove(node_id, who, why)
             case BulkLabel():
@@ -111,9 +111,13 @@ def _action(call: Call, body: BulkBody) -> Callable[[str], Awaitable[bool]]:
     return act
 
 
-async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[bool]]) -> list[str]:
-    """Does it to each, a few at once; for each '' or the code of what was in the way."""
-    codes = [""] * len(ids)
+async def _each(
+    ids: Sequence[str], act: Callable[[str], Awaitable[bool | None]]
+) -> list[str | None]:
+    """Does it to each, a few at once; for each '' or the code of what was in the way, or None
+    where there was nothing to do."""
+    codes: list[str | None] = [""] * len(ids)
+    said = {True: "", False: NOT_FOUND, None: None}
     places = iter(range(len(ids)))
     away = False
 
@@ -122,9 +126,7 @@ async def _each(ids: Sequence[str], act: Callable[[str], Awaitable[bool]]) -> li
         for place in places:
             try:
                 # Once the store is away, each try would wait as long as the first.
-                codes[place] = "UNAVAILABLE" if away else ""
-                if not away and not await act(ids[place]):
-                    codes[place] = NOT_FOUND
+                codes[place] = "UNAVAILABLE" if away else said[await act(ids[place])]
             except ValueError:
                 codes[place] = "TOO_MANY_LABELS"
             except Contended:

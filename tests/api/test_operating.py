@@ -144,6 +144,18 @@ async def test_a_bulk_tells_to_whom_it_could_not_be_done(
     assert answer["failed"] == [{"node_id": "node-1", "code": "TOO_MANY_LABELS"}]
 
 
+async def test_a_bulk_resume_counts_only_those_that_were_drained(
+    api: Api, registry: Registry, machines: Machines
+) -> None:
+    for n in range(5):
+        await machines.register(f"node-{n}")
+    for node_id in ("node-1", "node-3"):
+        await registry.drain(node_id, "tests", "why")
+    body = {"action": "resume", "all": True, "reason": "r"}
+    answer = (await api.ask("POST", "/v1/bulk", body)).json()
+    assert (answer["matched"], answer["done"], answer["failed"]) == (5, 2, [])
+
+
 async def test_a_bulk_tells_who_left_meanwhile(
     api: Api, registry: Registry, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
