@@ -105,7 +105,7 @@ class Operating(Surveying):
         """Changes the operator's labels, which lie over the node's own and outlive its record; None
         as a value takes one away. Returns all labels in force then; None: there is no such node.
 
-        Raises ValueError naming a label that cannot be."""
+        Raises LabelError or TooManyLabels naming a label that cannot be."""
         k, p = self.keys, partition_of(node_id)
         stamp = secrets.token_hex(8)
         for _ in range(_TRIES):

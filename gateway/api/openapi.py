@@ -12,7 +12,7 @@ from gateway.api import expected, recorded
 from gateway.api.endpoint import Endpoint
 from gateway.api.problems import CODES
 from gateway.api.questions import Bulk, SelectBody
-from gateway.api.terms import END, NodeId
+from gateway.api.terms import END, LabelCondition, NodeId
 from gateway.metrics import program_version
 
 _REF = "#/components/schemas/{name}"
@@ -22,8 +22,12 @@ _PATH = {
     "node_id": NodeId,
     "hold_id": str,
 }
-_MORE: tuple[type[msgspec.Struct], ...] = (SelectBody, *Bulk.__subclasses__())
-"""Bodies with rules between their fields."""
+_MORE: tuple[type[msgspec.Struct], ...] = (
+    SelectBody,
+    LabelCondition,
+    *Bulk.__subclasses__(),
+)
+"""Bodies, and parts of them, with rules between their fields."""
 
 ABOUT = """\
 Muster keeps the roll of a fleet of GPU machines and answers: which ready machine can do this?

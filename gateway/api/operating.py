@@ -20,8 +20,9 @@ from gateway.api.questions import (
     ReasonQuery,
     ResumeBody,
 )
-from gateway.problem import ProblemError
+from gateway.problem import BadParameterError, ProblemError
 from registry.errors import Contended, StoreUnavailable
+from registry.labels import LabelError, TooManyLabels, check
 
 BULK_SHOWN = 1000
 _PAGE = 1000
@@ -54,11 +55,11 @@ async def remove(call: Call) -> None:
 
 async def label(call: Call) -> answers.LabelsInForce:
     body: LabelsBody = call.body
-    _refuse_owner(call.who, body.labels)
+    _refuse_changes(call.who, body.labels)
     node_id = await _own(call)
     try:
         labels = await call.registry.label(node_id, body.labels, call.who.name, body.reason)
-    except ValueError as error:
+    except TooManyLabels as error:
         raise ProblemError(409, "TOO_MANY_LABELS", str(error)) from error
     if labels is None:
         raise await not_found(call, node_id)
@@ -68,7 +69,7 @@ async def label(call: Call) -> answers.LabelsInForce:
 async def bulk(call: Call) -> answers.BulkDone:
     body: BulkBody = call.body
     if isinstance(body, BulkLabel):
-        _refuse_owner(call.who, body.labels)
+        _refuse_changes(call.who, body.labels)
     ids = await _matching(call, body)
     failed: list[answers.Failure] = []
     done = 0
@@ -127,7 +128,7 @@ async def _each(
             try:
                 # Once the store is away, each try would wait as long as the first.
                 codes[place] = "UNAVAILABLE" if away else said[await act(ids[place])]
-            except ValueError:
+            except TooManyLabels:
                 codes[place] = "TOO_MANY_LABELS"
             except Contended:
                 codes[place] = "UNAVAILABLE"
@@ -148,8 +149,12 @@ async def _own(call: Call) -> str:
     return node_id
 
 
-def _refuse_owner(who: Principal, changes: Mapping[str, str | None]) -> None:
-    """Who sees by owner may not give machines away, nor take any."""
+def _refuse_changes(who: Principal, changes: Mapping[str, str | None]) -> None:
+    """What can be no label; and who sees by owner may not give machines away, nor take any."""
+    try:
+        check(changes)
+    except LabelError as error:
+        raise BadParameterError(f"labels.{error.name[:64]}", error.expected) from None
     if who.owner is not None and asking.OWNER in changes:
         title = f"{who.name} sees nodes by their label {asking.OWNER} and may not change it"
         raise ProblemError(403, "FORBIDDEN", title, parameter=f"labels.{asking.OWNER}")

@@ -141,6 +141,9 @@ def test_tokens_are_asked_for_in_the_document_where_the_gateway_asks_for_them() 
         (SelectBody, {"labels": {"a": "x", "b": ["y"], "c": {"not": ["z"]}}}),
         (SelectBody, {"labels": {"a": []}}),
         (SelectBody, {"labels": {"a": {"not": ["z"], "in": ["y"]}}}),
+        (SelectBody, {"labels": {"a": {"in": ["y", "z"]}}}),
+        (SelectBody, {"labels": {"a": {"in": []}}}),
+        (SelectBody, {"labels": {"a": {}}}),
         (SelectBody, {"hold_ms": 1000.0}),
         (SelectBody, {"ceilings": {}}),
         (BulkBody, {"action": "drain", "reason": "r"}),
@@ -154,6 +157,8 @@ def test_tokens_are_asked_for_in_the_document_where_the_gateway_asks_for_them() 
         (BulkBody, {"action": "resume", "reason": "r", "filter": {"q": "a"}, "timeout_s": 1}),
         (BulkBody, {"action": "label", "reason": "r", "filter": {"q": "a"}}),
         (BulkBody, {"action": "label", "reason": "r", "all": True, "labels": {"a": None}}),
+        (BulkBody, {"action": "label", "reason": "r", "all": True, "labels": {"a" * 256: "b"}}),
+        (BulkBody, {"action": "label", "reason": "r", "all": True, "labels": {"a": "b" * 257}}),
     ],
     ids=str,
 )

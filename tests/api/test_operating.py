@@ -67,6 +67,39 @@ async def test_labels_are_changed_one_by_one(api: Api, machines: Machines) -> No
     assert found.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("labels", "named", "expected"),
+    [
+        ({"a": "x" * 256, "b" * 256: "y"}, None, None),
+        ({"a": "x", "rack": "柜" * 86}, "labels.rack", "a value of at most 256 bytes"),
+        ({"a": "x", "柜" * 86: "b"}, "labels." + "柜" * 64, "a name of at most 256 bytes"),
+        ({"a": "x", "b": "x" * 257}, "labels.b", "a text of at most 256 characters"),
+        (
+            {"a": "x", "b" * 257: "x"},
+            "labels." + "b" * 64,
+            "a name that is a text of 1 to 256 characters",
+        ),
+    ],
+    ids=["longest", "value", "name", "value's text", "name's text"],
+)
+async def test_a_label_that_is_too_long_is_refused_by_name(
+    api: Api, machines: Machines, labels: Any, named: str | None, expected: str | None
+) -> None:
+    await machines.ready("node-A")
+    body = {"labels": labels, "reason": "r"}
+    asked = [
+        ("PATCH", "/v1/nodes/node-A/labels", body),
+        ("POST", "/v1/bulk", body | {"action": "label", "all": True, "dry_run": True}),
+    ]
+    for method, url, sent in asked:
+        answer = await api.ask(method, url, sent)
+        if named is None:
+            assert answer.status_code == 200
+            continue
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PARAMETER")
+        assert (answer.json()["parameter"], answer.json()["expected"]) == (named, expected)
+
+
 async def test_a_bulk_does_to_all_it_means_and_to_no_other(
     api: Api, registry: Registry, machines: Machines
 ) -> None:
