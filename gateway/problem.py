@@ -12,7 +12,8 @@ from registry.errors import Contended
 
 
 class ProblemError(Exception):
-    """An HTTP request can't be served as asked. `more` are members of the document."""
+    """An HTTP request can't be served as asked. `more` are members of the document, whose `type`
+    leads to what the page at /docs says of the code."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class ProblemError(Exception):
 
     def response(self) -> Response:
         body = {
-            "type": "about:blank",
+            "type": f"/docs#{self.code}",
             "title": self.title,
             "status": self.status,
             "code": self.code,

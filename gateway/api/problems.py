@@ -16,7 +16,7 @@ from gateway.api.answers import Near, RemovedBy
 class Problem(Struct, frozen=True, kw_only=True):
     """A request that was not served as asked."""
 
-    type: str
+    type: Annotated[str, Meta(description="Where the code is told: `/docs#` and the code.")]
     title: Annotated[str, Meta(description="For people.")]
     status: Annotated[int, Meta(description="The HTTP status.")]
     code: Annotated[str, Meta(description="For programs; never changes its meaning.")]

@@ -140,6 +140,7 @@ def as_documented(response: httpx.Response, code: str) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
     assert (problem["code"], problem["status"]) == (code, documented.status), problem
+    assert problem["type"] == f"/docs#{code}"
     assert response.status_code == documented.status
     for header in documented.headers:
         assert header in response.headers
