@@ -21,8 +21,6 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gateway.clock import monotonic
 from gateway.enrolment import adopt, new_registration, prepare
 from gateway.session import Session, taken_off
@@ -92,7 +90,7 @@ class Pulse:
             jobs=message.usage.running_jobs or 0,
             capacity=can.capacity(session.register, message),
             relayed=session.version,
-            report=pack_report(message),
+            report=can.pack_report(message),
             session=session.session,
         )
         self._under_way += 1
@@ -403,22 +401,6 @@ class Pulse:
         self._under_way -= 1
         if self._under_way == 0 and self._idle is not None:
             self._idle.set()
-
-
-def pack_report(message: Heartbeat) -> bytes:
-    """What people see of a heartbeat, as it came; numbers no record can hold are left out."""
-    report = {
-        "resource_usage": message.raw,
-        "timestamp": message.timestamp,
-        "health_ok": message.health_ok,
-        "health_reason": message.health_reason,
-        "report_warnings": message.warnings,
-    }
-    try:
-        return msgspec.msgpack.encode(report)
-    except (OverflowError, ValueError, TypeError, RecursionError):
-        shown = report | {"resource_usage": None, "timestamp": None}
-        return msgspec.msgpack.encode(shown)
 
 
 def _silent(status: str, reason: str) -> bool:
