@@ -113,7 +113,7 @@ class NodeStory(NodeRow, frozen=True, kw_only=True):
     registration: dict[str, Any]
     report: Annotated[dict[str, Any] | None, Meta(description="Its last heartbeat's.")]
     verdicts: list[VerdictShown]
-    events: list[dict[str, Any]]
+    events: Annotated[list[dict[str, Any]], Meta(description="Values are texts, but for evidence.")]
     warnings: list[Any]
     now: int
     address: Annotated[

@@ -32,8 +32,9 @@ _MORE: tuple[type[msgspec.Struct], ...] = (
 ABOUT = """\
 Muster keeps the roll of a fleet of GPU machines and answers: which ready machine can do this?
 
-Names of parameters and fields that are not known here are refused. Instants are milliseconds of
-the store's clock. Problems are RFC 9457 documents with a `code` for programs."""
+Names of parameters and fields that are not known here are refused. Instants are milliseconds since
+1970 of the store's clock; durations say their unit in their name. Problems are RFC 9457 documents
+with a `code` for programs."""
 
 
 def document(

@@ -136,7 +136,8 @@ LabelTests = Annotated[
 LabelTexts = Annotated[
     tuple[LabelText, ...],
     about(
-        "`region=eu`, `tier=gold,silver` (one of them) or `owner!=x,y` (none of them).",
+        "`region=eu`, `tier=gold,silver` (one of them) or `owner!=x,y` (none of them). Names with "
+        "`=` and values with commas need the form of a body.",
         max_length=32,
     ),
 ]
