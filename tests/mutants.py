@@ -438,6 +438,11 @@ def _operators() -> Iterator[Mutant]:
         "gateway/pulse.py": (
             ("labels seen anew", "        session.labels = known.labels\n", ""),
             (
+                "what was not written stays new",
+                "if await self._connection.insist(write):",
+                "if await self._connection.insist(write) or True:",
+            ),
+            (
                 "no renewal beside",
                 "async with self._alone():  # a renewal",
                 "if True:  # a renewal",
@@ -461,7 +466,12 @@ def _api() -> Iterator[Mutant]:
             ("closed elsewhere", "if not self._open and not self._on_loopback:", off),
             ("pages of other sites", "_refuse_other_origins(headers)\n        if", "if"),
             ("names made to point here", "if not is_loopback(name if", "if None and (name if"),
-            ("proxies", "if client and not is_loopback(client[0]):", off),
+            (
+                "proxies",
+                "passed_on or (client and not is_loopback(client[0]))",
+                "client and not is_loopback(client[0])",
+            ),
+            ("other machines", "(client and not is_loopback(client[0]))", "None"),
             ("roles", "if not principal.role.covers(role):", off),
             ("not named is for admins", "    return Role.ADMIN\n", "    return Role.READ\n"),
         ),
@@ -506,7 +516,10 @@ def _endpoints() -> Iterator[Mutant]:
                 "if True:\n        return None\n",
             ),
         ),
-        "nodes": (("an owner's nodes", "return call.who.owner is None or", "return True or"),),
+        "nodes": (
+            ("an owner's nodes", "return call.who.owner is None or", "return True or"),
+            ("who took it off", "if call.who.owner is None else None", "if True else None"),
+        ),
         "selecting": (
             ("an owner's holds", "if call.who.owner is not None:", off),
             ("the longest hold", "if body.hold_ms > most:", off),
@@ -519,7 +532,9 @@ def _endpoints() -> Iterator[Mutant]:
                 "if False:\n        await seen",
             ),
             ("the label owner", "if who.owner is not None and asking.OWNER in changes:", off),
-            ("a store that is away", "if not away and not await act(", "if not await act("),
+            ("a store that is away", '"UNAVAILABLE" if away else said[', "said["),
+            ("nothing to resume", "await registry.resume(node_id, who, why) or None", "True"),
+            ("what is no label", "        check(changes)\n", "        pass\n"),
         ),
         "questions": (
             ("all means all", "if self.filter in (UNSET, FilterBody()) and not self.all:", off),
