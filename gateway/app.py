@@ -49,9 +49,11 @@ def make_app(settings: GatewaySettings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         registry = await Registry.connect(settings)
         await _examine(registry)
-        gate = Gate(settings, registry, measured)
+        # Connections of its own for HTTP: however many ask, nodes' beats find theirs free.
+        asked = await Registry.connect(settings)
+        gate = Gate(settings, registry, asked, measured)
         app.state.gate = gate
-        app.state.registry = registry
+        app.state.registry = asked
         app.state.tail = gate.tail
         await gate.start()
         access.announce()
@@ -59,6 +61,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
             yield {"stall_clock": gate.clock, "buffers": gate.buffers}
         finally:
             await gate.stop()
+            await asked.close()
 
     app = Starlette(
         lifespan=lifespan,

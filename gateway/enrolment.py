@@ -22,7 +22,7 @@ from muster.wire.closing import CloseCode
 from muster.wire.errors import SIMULATED_PATH, ErrorCode
 from muster.wire.messages import SUPPORTED_SCHEMAS, HeartbeatAck, Register, RegisterAck
 from registry import capabilities as can
-from registry.errors import StoreUnavailable
+from registry.errors import Contended, StoreUnavailable
 from registry.logs import log
 from registry.model import NewRegistration, OperatorLabels, Registered, Stale, Status
 
@@ -91,7 +91,7 @@ class Enrolment:
             result = await self._attempt(message, arrived)
             if result is not None:
                 return result
-        raise StoreUnavailable("the record changes faster than it can be read")
+        raise Contended("the record changes faster than it can be read")
 
     async def _attempt(self, message: Register, arrived: float) -> str | None:
         """One look and one write; None if the store moved on in between."""

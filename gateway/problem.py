@@ -8,9 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from registry.errors import Contended
+
 
 class ProblemError(Exception):
-    """An HTTP request can't be served as asked. `more` are members of the document."""
+    """An HTTP request can't be served as asked. `more` are members of the document, whose `type`
+    leads to what the page at /docs says of the code."""
 
     def __init__(
         self,
@@ -29,7 +32,7 @@ class ProblemError(Exception):
 
     def response(self) -> Response:
         body = {
-            "type": "about:blank",
+            "type": f"/docs#{self.code}",
             "title": self.title,
             "status": self.status,
             "code": self.code,
@@ -63,9 +66,9 @@ async def on_http(_: Request, error: Exception) -> Response:
     return ProblemError(error.status_code, code, error.detail, error.headers).response()
 
 
-async def on_store_away(_: Request, __: Exception) -> Response:
-    """Answers a request while the store can't be asked."""
-    problem = ProblemError(503, "UNAVAILABLE", "the store can't be asked right now")
-    response = problem.response()
-    response.headers["Retry-After"] = "1"
-    return response
+async def on_store_away(_: Request, error: Exception) -> Response:
+    """Answers a request while the store can't be asked, or can't be kept up with."""
+    title = "the store can't be asked right now"
+    if isinstance(error, Contended):
+        title = "the record changes faster than it can be read; try again"
+    return ProblemError(503, "UNAVAILABLE", title, {"Retry-After": "1"}).response()

@@ -21,8 +21,6 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gateway.clock import monotonic
 from gateway.enrolment import adopt, new_registration, prepare
 from gateway.session import Session, taken_off
@@ -50,7 +48,7 @@ logger = logging.getLogger("muster.gateway.pulse")
 
 _COUNTED = (BeatOutcome.FINE, BeatOutcome.TELL, BeatOutcome.LOWER)
 _RENEWED = (BeatOutcome.FOREIGN, BeatOutcome.OLDER, BeatOutcome.MISSING, BeatOutcome.SILENT)
-_LOOKS = 5
+_LOOKS = 20
 
 
 class Pulse:
@@ -92,7 +90,7 @@ class Pulse:
             jobs=message.usage.running_jobs or 0,
             capacity=can.capacity(session.register, message),
             relayed=session.version,
-            report=pack_report(message),
+            report=can.pack_report(message),
             session=session.session,
         )
         self._under_way += 1
@@ -308,7 +306,8 @@ class Pulse:
         )
 
     async def _update(self, updated: Register) -> None:
-        """What the node can do changed: the store learns it before the beat counts.
+        """What the node can do changed: the store learns it before the beat counts. What it could
+        not be told stays new, so that the next beat tries again.
 
         A report of what was not said before changes the record; capabilities may be the same."""
         async with self._alone():  # a renewal writes what the session held when it began
@@ -339,12 +338,13 @@ class Pulse:
                 can.largest_gpu_gb(updated),
                 labels.stamp,
             )
-            done = await self._connection.insist(write)
-            if done or not await self._look_again(session):
-                break
-        session.register = updated
-        session.hardware_digest = can.hardware_digest(updated)
-        session.digest, session.capabilities = digest, capabilities
+            if await self._connection.insist(write):
+                session.register = updated
+                session.hardware_digest = can.hardware_digest(updated)
+                session.digest, session.capabilities = digest, capabilities
+                return
+            if not await self._look_again(session):
+                return
 
     async def _look_again(self, session: Session) -> bool:
         """A change was refused as stale: whether the session still holds, now seen anew."""
@@ -401,22 +401,6 @@ class Pulse:
         self._under_way -= 1
         if self._under_way == 0 and self._idle is not None:
             self._idle.set()
-
-
-def pack_report(message: Heartbeat) -> bytes:
-    """What people see of a heartbeat, as it came; numbers no record can hold are left out."""
-    report = {
-        "resource_usage": message.raw,
-        "timestamp": message.timestamp,
-        "health_ok": message.health_ok,
-        "health_reason": message.health_reason,
-        "report_warnings": message.warnings,
-    }
-    try:
-        return msgspec.msgpack.encode(report)
-    except (OverflowError, ValueError, TypeError, RecursionError):
-        shown = report | {"resource_usage": None, "timestamp": None}
-        return msgspec.msgpack.encode(shown)
 
 
 def _silent(status: str, reason: str) -> bool:

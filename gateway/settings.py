@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Literal
 
 from gateway.loopback import is_loopback
@@ -75,6 +76,11 @@ class GatewaySettings(RegistrySettings):
     watch_buffer_bytes: int = setting(
         33_554_432,
         "Recent events kept in memory for all readers; one that falls further behind is cut off.",
+    )
+    trusted_proxies: list[str] = setting(
+        [],
+        "Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed; nobody's if not given.",
     )
     tls_cert_file: str | None = setting(
         None,
@@ -155,6 +161,8 @@ class GatewaySettings(RegistrySettings):
                 bool(getattr(self, name)) or not other,
                 "a file, as certificate and key go together",
             )
+        for text in self.trusted_proxies:
+            self.require("trusted_proxies", _is_network(text), "addresses or networks: 10.0.0.0/8")
         self.require("reap_factor", self.reap_factor >= 1, "at least 1")
         self.require(
             "max_report_bytes",
@@ -189,3 +197,11 @@ class GatewaySettings(RegistrySettings):
             "select_max_mem_percent",
             "select_max_gpu_queue_length",
         )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from registry import capabilities as can
 from registry.base import ms
-from registry.errors import StoreUnavailable
+from registry.errors import Contended
 from registry.keys import partition_of
 from registry.labels import changed
 from registry.subject import Subject
@@ -105,7 +105,7 @@ class Operating(Surveying):
         """Changes the operator's labels, which lie over the node's own and outlive its record; None
         as a value takes one away. Returns all labels in force then; None: there is no such node.
 
-        Raises ValueError naming a label that cannot be."""
+        Raises LabelError or TooManyLabels naming a label that cannot be."""
         k, p = self.keys, partition_of(node_id)
         stamp = secrets.token_hex(8)
         for _ in range(_TRIES):
@@ -143,5 +143,5 @@ class Operating(Surveying):
         return None if found is None or found.removed else found
 
 
-def _moving() -> StoreUnavailable:
-    return StoreUnavailable("the record changes faster than it can be read")
+def _moving() -> Contended:
+    return Contended("the record changes faster than it can be read")

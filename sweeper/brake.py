@@ -38,6 +38,8 @@ class Brake:
         self._silent: dict[str, int] = {}
         self._held: set[str] = set()
         self._let = 0
+        self._fleet = 0
+        self._released = 0
 
     @property
     def until(self) -> int:
@@ -55,8 +57,10 @@ class Brake:
         return len(self._silent)
 
     def may_mark(self, node_id: str, now: int, partitions: int) -> bool:
-        """Whether a node found silent may be called offline now."""
+        """Whether a node found silent may be called offline now. The brake takes hold at the very
+        node with which too many are silent, not at the next look."""
         self._silent.setdefault(node_id, now)
+        self._take_hold(now, partitions)
         if not self.since:
             self._held.discard(node_id)
             return True
@@ -76,18 +80,29 @@ class Brake:
         """Once a second: `living` nodes are not offline in the partitions held; `released` is when
         an operator let go last. Whether a mass expiry began just now."""
         limits = self._limits
+        self._released = released
         for node_id in [i for i, at in self._silent.items() if now - at > limits.within_ms]:
             if node_id not in self._held:
                 del self._silent[node_id]
-        fallen = self.lost - self.waiting
-        many = self.lost >= limits.at_least * max(1, partitions) / PARTITIONS
-        mass = many and self.lost > limits.fraction * (living + fallen)
+        self._fleet = living + self.lost - self.waiting
+        mass = self._too_many(partitions)
         begins = mass and not self.mass
+        self._take_hold(now, partitions)
         self.mass = mass
-        if begins and limits.on and released < now - limits.within_ms:
-            self.since, self._let = now, 0
         over = self.since and (now - self.since >= limits.most_ms or released >= self.since)
         if over or (self.since and not mass and not self._held):
             self.since = 0
             self._held.clear()
         return begins
+
+    def _too_many(self, partitions: int) -> bool:
+        limits = self._limits
+        many = self.lost >= limits.at_least * max(1, partitions) / PARTITIONS
+        return many and self._fleet > 0 and self.lost > limits.fraction * self._fleet
+
+    def _take_hold(self, now: int, partitions: int) -> None:
+        """A mass expiry that was noted already has had its brake."""
+        free = self._released < now - self._limits.within_ms
+        begins = not self.since and not self.mass and self._too_many(partitions)
+        if self._limits.on and free and begins:
+            self.since, self._let = now, 0

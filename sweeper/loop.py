@@ -267,6 +267,7 @@ class Sweeper:
     async def _mass_expiry(self, living: int) -> None:
         """Notices that much of the fleet falls silent at once, and tells everybody."""
         brake, registry = self.brake, self.registry
+        braking = bool(brake.since)
         released = await registry.brake_released() if self.settings.offline_brake else 0
         begins = brake.look(registry.clock.now_ms(), living, len(self.held), released)
         self.metrics.mass_expiry.set(int(brake.mass))
@@ -278,9 +279,10 @@ class Sweeper:
             await registry.note(min(self.held, default=0), EventType.MASS_EXPIRY, seen)
             await registry.note_mass_expiry(brake.lost, living, _MASS_SHOWN_S)
         if brake.since:
-            await registry.note_brake(
-                brake.since, brake.until, brake.waiting, 5 * self.settings.observe_interval_s
-            )
+            keep_s = 5 * self.settings.observe_interval_s
+            await registry.note_brake(self.owner, brake.since, brake.until, brake.waiting, keep_s)
+        elif braking:
+            await registry.forget_brake(self.owner)
 
     def _answered(self) -> None:
         if self._store_lost:

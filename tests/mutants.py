@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -166,13 +166,20 @@ def mutants() -> list[Mutant]:
         ),
         *_of(
             ("registry/selecting.py", (f"{_CONTRACT}selecting.py", f"{_CONTRACT}holding.py")),
-            ("the exact look", "in () if everybody else wanted.alternatives():", "in ():"),
-            ("equals take turns", "random.shuffle(candidates)\n", "pass\n"),
+            (
+                "the exact look",
+                "while not taken.enough() and not found.everybody and",
+                "while False and",
+            ),
+            ("equals take turns", "random.sample(candidates, len(candidates))", "list(candidates)"),
+            ("callers are spread", "half = -(-len(others) // 2) if spread else", "half ="),
             (
                 "what was taken for nothing is given back",
-                "if s.hold_id and s.hold_id not in kept:",
-                "if False:",
+                "await self._give_back(s.hold_id for each in made",
+                "list(s.hold_id for each in made",
             ),
+            ("a request's ended holds", "or await self._all_held(found):", "or True:"),
+            ("what broke off is given back", "if work is None:  # nobody", "if False:  # nobody"),
             (
                 "the plan is noted before the hold",
                 "elif await self._noted(subject.node_id):",
@@ -180,9 +187,53 @@ def mutants() -> list[Mutant]:
             ),
             (
                 "a hold on a node gone bad is given back",
-                "await self._registry.release_hold(hold_id)",
-                "pass",
+                "            if not kept:",
+                "            if False:",
             ),
+            (
+                "a changed node is judged again",
+                'if held == "changed" else None',
+                "if False else None",
+            ),
+            ("judged again, not only read", "if not self._fits(subject, own=own):", "if False:"),
+        ),
+        *_of(
+            _lua("subjects", "selecting"),
+            ("full nodes are not sent", "return left <= 0 or left <=", "return false and left <="),
+        ),
+        Mutant(
+            "looks: no answer is older than its question",
+            "registry/looks.py",
+            "if asked.done > before and",
+            "if",
+            ("tests/unit/test_looks.py",),
+            "",
+        ),
+        *_of(
+            ("registry/holding.py", (f"{_CONTRACT}holding.py",)),
+            ("open holds only", "if hold.expires > number(reported)]", "]"),
+        ),
+        *_of(
+            ("registry/surveying.py", (f"{_CONTRACT}selecting.py",)),
+            (
+                "an owner's few are not sampled",
+                "if total <= most or scope is not None:",
+                "if total <= most:",
+            ),
+            ("named nodes only", "if wanted.ids is None:", "if True:"),
+        ),
+        *(
+            replace(mutant, keyword="")
+            for mutant in _of(
+                ("sweeper/brake.py", ("tests/unit/test_brake.py",)),
+                (
+                    "at once",
+                    "        self._take_hold(now, partitions)\n        if not self.since:",
+                    "        if not self.since:",
+                ),
+                ("a deadline", "now - self.since >= limits.most_ms or", ""),
+                ("an operator's release", " or released >= self.since", ""),
+            )
         ),
         *_of(
             _lua("hold", "holding"),
@@ -387,6 +438,11 @@ def _operators() -> Iterator[Mutant]:
         "gateway/pulse.py": (
             ("labels seen anew", "        session.labels = known.labels\n", ""),
             (
+                "what was not written stays new",
+                "if await self._connection.insist(write):",
+                "if await self._connection.insist(write) or True:",
+            ),
+            (
                 "no renewal beside",
                 "async with self._alone():  # a renewal",
                 "if True:  # a renewal",
@@ -410,7 +466,12 @@ def _api() -> Iterator[Mutant]:
             ("closed elsewhere", "if not self._open and not self._on_loopback:", off),
             ("pages of other sites", "_refuse_other_origins(headers)\n        if", "if"),
             ("names made to point here", "if not is_loopback(name if", "if None and (name if"),
-            ("proxies", "if client and not is_loopback(client[0]):", off),
+            (
+                "proxies",
+                "passed_on or (client and not is_loopback(client[0]))",
+                "client and not is_loopback(client[0])",
+            ),
+            ("other machines", "(client and not is_loopback(client[0]))", "None"),
             ("roles", "if not principal.role.covers(role):", off),
             ("not named is for admins", "    return Role.ADMIN\n", "    return Role.READ\n"),
         ),
@@ -455,7 +516,10 @@ def _endpoints() -> Iterator[Mutant]:
                 "if True:\n        return None\n",
             ),
         ),
-        "nodes": (("an owner's nodes", "return call.who.owner is None or", "return True or"),),
+        "nodes": (
+            ("an owner's nodes", "return call.who.owner is None or", "return True or"),
+            ("who took it off", "if call.who.owner is None else None", "if True else None"),
+        ),
         "selecting": (
             ("an owner's holds", "if call.who.owner is not None:", off),
             ("the longest hold", "if body.hold_ms > most:", off),
@@ -468,7 +532,9 @@ def _endpoints() -> Iterator[Mutant]:
                 "if False:\n        await seen",
             ),
             ("the label owner", "if who.owner is not None and asking.OWNER in changes:", off),
-            ("a store that is away", "if not away and not await act(", "if not await act("),
+            ("a store that is away", '"UNAVAILABLE" if away else said[', "said["),
+            ("nothing to resume", "await registry.resume(node_id, who, why) or None", "True"),
+            ("what is no label", "        check(changes)\n", "        pass\n"),
         ),
         "questions": (
             ("all means all", "if self.filter in (UNSET, FilterBody()) and not self.all:", off),

@@ -95,6 +95,14 @@ class LabelledBy(Struct, frozen=True):
     at: int
 
 
+class RemovedBy(Struct, frozen=True):
+    """Who took a node off the roll, why, and when."""
+
+    who: str
+    why: str
+    at: int
+
+
 class HoldShown(Struct, frozen=True):
     """A place kept. The id, which lets its holder end it, is shown to admins."""
 
@@ -187,7 +195,12 @@ class BulkDone(Struct, frozen=True):
     """How many nodes the filter showed and to how many it was done. Lists have at most 1000."""
 
     matched: int
-    done: int
+    done: Annotated[
+        int,
+        Meta(
+            description="Of a resume: those that were drained; others are neither done nor failed."
+        ),
+    ]
     failed: list[Failure]
     nodes: Annotated[list[str], Meta(description="Those that the filter showed.")]
     dry_run: bool

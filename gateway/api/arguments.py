@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
+import types
+import typing
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,7 +21,8 @@ from msgspec import inspect
 from gateway.api import expected
 from gateway.problem import BadParameterError
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_MEMBER = "[...]"  # msgspec does not say which
 _FIELD = re.compile(
     r"^Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`$", re.S
 )
@@ -73,7 +76,7 @@ def body(type_: Any, data: bytes) -> Any:
     try:
         return msgspec.convert(found, type_)
     except msgspec.ValidationError as error:
-        raise misfit(_meant(type_, found), str(error)) from None
+        raise misfit(_meant(type_, found), str(error), found) from None
 
 
 def unknown(name: str, known: Sequence[str], path: str = "") -> BadParameterError:
@@ -89,22 +92,60 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
     return next(iter(within or difflib.get_close_matches(name, known, n=1)), None)
 
 
-def misfit(type_: Any, error: str) -> BadParameterError:
-    """What msgspec found wrong, in our words and with the nearest name."""
+def misfit(type_: Any, error: str, value: Any = None) -> BadParameterError:
+    """What msgspec found wrong, in our words and with the nearest name. Of `value`, if given, the
+    member that was wrong is named."""
     found = _AT.match(error)
     assert found is not None
     path = (found["path"] or "").lstrip(".")
     here = expected.at(expected.info_of(type_), path)
+    mapping = expected.bare(here) if here is not None and found["key"] else None
+    if isinstance(mapping, inspect.DictType):
+        path = _named(type_, path + _MEMBER, value)
+        return BadParameterError(path, f"a name that is {expected.words(mapping.key_type)}")
+    path = _named(type_, path, value)
     field = _FIELD.match(found["what"])
     if field is not None:
         head = f"{path}." if path else ""
         if field["how"] == "contains unknown":
             return unknown(field["name"], expected.names_of(here) if here else [], head)
+        here = expected.at(here, field["name"]) if here else None
         path = head + field["name"]
-        here = expected.at(expected.info_of(type_), path)
     if here is None:
         return BadParameterError(path or "body", found["what"].removeprefix("Expected "))
     return BadParameterError(path or "body", expected.words(here))
+
+
+def _named(type_: Any, path: str, value: Any) -> str:
+    """The path with the name of the member that is wrong: each is tried alone."""
+    before, member, after = path.partition(_MEMBER)
+    names = before.split(".")
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    if not member or not isinstance(value, dict):
+        return path
+    for mapping in _mappings(type_, names):
+        for name, part in value.items():
+            try:
+                msgspec.convert({name: part}, mapping)
+            except msgspec.ValidationError:
+                return f"{before}.{name[:64]}{after}"
+    return path
+
+
+def _mappings(type_: Any, names: Sequence[str]) -> Iterator[Any]:
+    """The types of an object by name that may be at these names."""
+    if typing.get_origin(type_) is typing.Annotated:
+        yield from _mappings(typing.get_args(type_)[0], names)
+    elif typing.get_origin(type_) in (types.UnionType, typing.Union):
+        for part in typing.get_args(type_):
+            yield from _mappings(part, names)
+    elif typing.get_origin(type_) is dict and not names:
+        yield type_
+    elif isinstance(type_, type) and issubclass(type_, msgspec.Struct) and names:
+        for field in msgspec.structs.fields(type_):
+            if field.encode_name == names[0]:
+                yield from _mappings(field.type, names[1:])
 
 
 def _whole(value: Any) -> Any:

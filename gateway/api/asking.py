@@ -18,7 +18,7 @@ from gateway.api.questions import (
     RequirementQuery,
     SelectBody,
 )
-from gateway.api.terms import LabelNot, LabelTests
+from gateway.api.terms import LabelCondition, LabelTests
 from gateway.settings import GatewaySettings
 from registry.capabilities import requirement
 from registry.events import Interest
@@ -168,8 +168,11 @@ def _skills(
 
 def _tests(labels: LabelTests) -> Iterable[LabelTest]:
     for name, test in labels.items():
-        if isinstance(test, LabelNot):
-            yield LabelTest(name, "not", test.values)
+        if isinstance(test, LabelCondition):
+            if test.any_of is not UNSET:
+                yield LabelTest(name, "in", test.any_of)
+            if test.none_of is not UNSET:
+                yield LabelTest(name, "not", test.none_of)
         else:
             yield LabelTest(name, "in", (test,) if isinstance(test, str) else test)
 

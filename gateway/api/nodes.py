@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
+import msgspec
 from msgspec import UNSET
 
 from gateway.api import answers, asking
@@ -14,9 +16,11 @@ from gateway.problem import BadParameterError, ProblemError
 from muster.wire.bearer import Role
 from registry.keys import partition_of
 from registry.listing import CursorError, Order
+from registry.model import Status
 from registry.reading import NodeDetail
 from registry.subject import Subject
 
+NOT_FOUND = "NODE_NOT_FOUND"
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -44,7 +48,8 @@ async def show_node(call: Call) -> answers.NodeStory:
 
 async def explain_node(call: Call) -> Explanation:
     query: RequirementQuery = call.query
-    detail = await _detail(call)
+    # Of the events only the blame for being offline is told.
+    detail = await _detail(call, events_in=(Status.OFFLINE,))
     id_ = detail.subject.node_id
     facts = (await call.registry.facts(partition_of(id_), [id_]))[0]
     wanted = asking.asked(query, call.settings)
@@ -55,7 +60,7 @@ def id_of(call: Call) -> str:
     """The id in the path. Raises ProblemError for what can't be one."""
     node_id = call.path["node_id"]
     if not _NODE_ID.fullmatch(node_id):
-        raise not_found(node_id)
+        raise ProblemError(404, NOT_FOUND, f"no node has the id {node_id}")
     return node_id
 
 
@@ -63,19 +68,29 @@ async def seen(call: Call, node_id: str) -> Subject:
     """A node that the asker may know of. Raises ProblemError if there is none of this id."""
     subject = (await call.registry.subjects([node_id]))[0]
     if subject is None or subject.removed or not _may_see(call, subject):
-        raise not_found(node_id)
+        raise await not_found(call, node_id)
     return subject
 
 
-def not_found(node_id: str) -> ProblemError:
-    return ProblemError(404, "NODE_NOT_FOUND", f"no node has the id {node_id}")
+async def not_found(call: Call, node_id: str) -> ProblemError:
+    """That there is no such node; of one that was taken off, to askers who see every node, who did
+    it."""
+    by = await call.registry.removal(node_id) if call.who.owner is None else None
+    if by is None:
+        return ProblemError(404, NOT_FOUND, f"no node has the id {node_id}")
+    return ProblemError(
+        404,
+        NOT_FOUND,
+        f"the node {node_id} was taken off the roll",
+        removed=msgspec.to_builtins(answers.RemovedBy(by.who, by.why, by.at)),
+    )
 
 
-async def _detail(call: Call) -> NodeDetail:
+async def _detail(call: Call, events_in: Collection[str] = tuple(Status)) -> NodeDetail:
     node_id = id_of(call)
-    detail = await call.registry.node(node_id)
+    detail = await call.registry.node(node_id, events_in)
     if detail is None or not _may_see(call, detail.subject):
-        raise not_found(node_id)
+        raise await not_found(call, node_id)
     return detail
 
 

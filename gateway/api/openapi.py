@@ -13,7 +13,7 @@ from gateway.api.endpoint import LAST_EVENT_ID, Endpoint
 from gateway.api.frames import EndShown, GapShown
 from gateway.api.problems import CODES
 from gateway.api.questions import Bulk, SelectBody
-from gateway.api.terms import END, NodeId
+from gateway.api.terms import END, LabelCondition, NodeId
 from gateway.metrics import program_version
 
 _REF = "#/components/schemas/{name}"
@@ -31,14 +31,19 @@ _LAST_EVENT_ID = {
     "description": "The `id` of the last event read; it goes before `after`.",
     "schema": {"type": "string", "format": "event-cursor"},
 }
-_MORE: tuple[type[msgspec.Struct], ...] = (SelectBody, *Bulk.__subclasses__())
-"""Bodies with rules between their fields."""
+_MORE: tuple[type[msgspec.Struct], ...] = (
+    SelectBody,
+    LabelCondition,
+    *Bulk.__subclasses__(),
+)
+"""Bodies, and parts of them, with rules between their fields."""
 
 ABOUT = """\
 Muster keeps the roll of a fleet of GPU machines and answers: which ready machine can do this?
 
-Names of parameters and fields that are not known here are refused. Instants are milliseconds of
-the store's clock. Problems are RFC 9457 documents with a `code` for programs."""
+Names of parameters and fields that are not known here are refused. Instants are milliseconds since
+1970 of the store's clock; durations say their unit in their name. Problems are RFC 9457 documents
+with a `code` for programs."""
 
 
 def document(

@@ -24,7 +24,8 @@ from gateway.metrics import program_version
 
 ABOUT = """\
 Muster keeps the roll of a fleet of GPU machines and answers: which ready machine can do this? \
-Everything is JSON. Instants are milliseconds of the store's clock.
+Everything is JSON. Instants are milliseconds since 1970 of the store's clock; durations say their \
+unit in their name.
 Where the gateway asks for tokens, send `Authorization: Bearer …`. A token has the role `read` or \
 `admin`, and may be limited to the machines of one owner: to it there are no others.
 A parameter or field that is not known here is refused, with the nearest known name. Problems are \

@@ -10,13 +10,13 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gateway.api.answers import Near
+from gateway.api.answers import Near, RemovedBy
 
 
 class Problem(Struct, frozen=True, kw_only=True):
     """A request that was not served as asked."""
 
-    type: str
+    type: Annotated[str, Meta(description="Where the code is told: `/docs#` and the code.")]
     title: Annotated[str, Meta(description="For people.")]
     status: Annotated[int, Meta(description="The HTTP status.")]
     code: Annotated[str, Meta(description="For programs; never changes its meaning.")]
@@ -41,6 +41,18 @@ class NoAvailableNode(Problem, frozen=True, kw_only=True):
         bool, Meta(description="Whether only a random sample was looked at, as there are many.")
     ]
     nearest: Annotated[list[Near], Meta(description="At most 5.")]
+
+
+class NodeNotFound(Problem, frozen=True, kw_only=True):
+    """There is no such node, or no more."""
+
+    removed: Annotated[
+        RemovedBy | UnsetType,
+        Meta(
+            description="Of a node that was taken off, as long as its record is kept; not to "
+            "tokens with an owner."
+        ),
+    ] = UNSET
 
 
 class Forbidden(Problem, frozen=True, kw_only=True):
@@ -125,8 +137,9 @@ CODES = {
         Code(
             "NODE_NOT_FOUND",
             404,
-            "no node has this id, or the token may not see it",
-            "look into the list",
+            "no node has this id (any more), or the token may not see it",
+            "look into the list; `removed` says who took it off, when and why",
+            NodeNotFound,
         ),
         Code(
             "HOLD_NOT_FOUND",
@@ -179,7 +192,7 @@ CODES = {
         Code(
             "UNAVAILABLE",
             503,
-            "the store can't be asked right now",
+            "the store can't be asked right now, or a record changes faster than it can be read",
             "retry; what was asked to change may or may not have been changed",
             headers=("Retry-After",),
         ),

@@ -134,7 +134,10 @@ class SelectBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hold_ms: Annotated[int, about("How long to hold a place on each; 0 holds none.", ge=0)] = 0
     request_id: Annotated[
         terms.RequestId | None,
-        about("Asked again with the same id, the same answer comes, not a second machine."),
+        about(
+            "Asked again with the same id, the same answer comes, not a second machine. Ids are "
+            "one namespace for the whole fleet: use UUIDs."
+        ),
     ] = None
 
     schema_more: ClassVar[dict[str, Any]] = {

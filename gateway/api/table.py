@@ -251,9 +251,14 @@ TABLE: tuple[Endpoint, ...] = (
         operating.remove,
         "Take a node off the roll",
         "At once, whatever it runs. The machine may register again; an operator's drain and labels "
-        "stay for when it does.",
+        "stay for when it does. Until then the problem `NODE_NOT_FOUND` says who took it off, when "
+        "and why (for a day, `MUSTER_RETENTION_S`).",
         Example(path={"node_id": "node-OLDCARD1"}, query="reason=sold"),
         query=ReasonQuery,
         codes=("NODE_NOT_FOUND",),
+        problem=(
+            "NODE_NOT_FOUND",
+            Example(path={"node_id": "node-OLDCARD1"}, query="reason=sold"),
+        ),
     ),
 )

@@ -6,9 +6,9 @@ the limits.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from registry.cursor import CURSOR_LENGTH_MOST
 from registry.events import EventType
@@ -82,10 +82,18 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     tgt_lang: Language
 
 
-class LabelNot(Struct, frozen=True, forbid_unknown_fields=True):
-    """None of these values; a machine without the label passes too."""
+class LabelCondition(Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the two: `in`, one of these values; or `not`, none of them, which a machine without
+    the label passes too."""
 
-    values: LabelValues = field(name="not")
+    any_of: LabelValues | UnsetType = field(name="in", default=UNSET)
+    none_of: LabelValues | UnsetType = field(name="not", default=UNSET)
+
+    schema_more: ClassVar[dict[str, Any]] = {"minProperties": 1, "maxProperties": 1}
+
+    def __post_init__(self) -> None:
+        if (self.any_of is UNSET) == (self.none_of is UNSET):
+            raise ValueError("one of in and not")  # told as what is expected of the label
 
 
 # What a machine must be able to do
@@ -111,14 +119,28 @@ Features = Annotated[tuple[Word, ...], about("Has each of these features.", max_
 Advanced = Annotated[
     tuple[Word, ...], about("Has each of these advanced features.", max_length=_NAMES_MOST)
 ]
+LabelWanted = Annotated[
+    LabelValue | LabelValues | LabelCondition,
+    Meta(
+        extra={
+            "called": "a value, a list of values or [LabelCondition](#labelcondition)",
+            "expected": 'a value, a list of values, {"in": [...]} or {"not": [...]}',
+        }
+    ),
+]
 LabelTests = Annotated[
-    dict[Word, LabelValue | LabelValues | LabelNot],
-    about('A value, a list of values, or `{"not": [values]}`.', max_length=32),
+    dict[Word, LabelWanted],
+    about(
+        'A value; a list of values or `{"in": [values]}`, one of them; or `{"not": [values]}`, '
+        "none of them.",
+        max_length=32,
+    ),
 ]
 LabelTexts = Annotated[
     tuple[LabelText, ...],
     about(
-        "`region=eu`, `tier=gold,silver` (one of them) or `owner!=x,y` (none of them).",
+        "`region=eu`, `tier=gold,silver` (one of them) or `owner!=x,y` (none of them). Names with "
+        "`=` and values with commas need the form of a body.",
         max_length=32,
     ),
 ]
@@ -187,11 +209,12 @@ TimeoutS = Annotated[
 ]
 LabelChanges = Annotated[
     dict[
-        Annotated[str, Meta(min_length=1, max_length=64)],
-        Annotated[str, Meta(max_length=64)] | None,
+        Annotated[str, Meta(min_length=1, max_length=256, extra_json_schema={"format": "label"})],
+        Annotated[str, Meta(max_length=256, extra_json_schema={"format": "label"})] | None,
     ],
     about(
-        "The value to set, or null to take the operator's label away.",
+        "The value to set, or null to take the operator's label away. Names and values have at "
+        "most 256 bytes.",
         min_length=1,
         max_length=32,
     ),

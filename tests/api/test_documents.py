@@ -23,7 +23,7 @@ from gateway.api.pretty import WIDTH, pretty
 from gateway.api.problems import CODES
 from gateway.api.questions import BulkBody, SelectBody
 from gateway.api.table import TABLE
-from gateway.problem import BadParameterError
+from gateway.problem import BadParameterError, ProblemError
 from muster.wire import asyncapi
 from registry.holding import hold_of
 from tests.support.api import Api
@@ -146,6 +146,9 @@ def test_tokens_are_asked_for_in_the_document_where_the_gateway_asks_for_them() 
         (SelectBody, {"labels": {"a": "x", "b": ["y"], "c": {"not": ["z"]}}}),
         (SelectBody, {"labels": {"a": []}}),
         (SelectBody, {"labels": {"a": {"not": ["z"], "in": ["y"]}}}),
+        (SelectBody, {"labels": {"a": {"in": ["y", "z"]}}}),
+        (SelectBody, {"labels": {"a": {"in": []}}}),
+        (SelectBody, {"labels": {"a": {}}}),
         (SelectBody, {"hold_ms": 1000.0}),
         (SelectBody, {"ceilings": {}}),
         (BulkBody, {"action": "drain", "reason": "r"}),
@@ -159,6 +162,8 @@ def test_tokens_are_asked_for_in_the_document_where_the_gateway_asks_for_them() 
         (BulkBody, {"action": "resume", "reason": "r", "filter": {"q": "a"}, "timeout_s": 1}),
         (BulkBody, {"action": "label", "reason": "r", "filter": {"q": "a"}}),
         (BulkBody, {"action": "label", "reason": "r", "all": True, "labels": {"a": None}}),
+        (BulkBody, {"action": "label", "reason": "r", "all": True, "labels": {"a" * 256: "b"}}),
+        (BulkBody, {"action": "label", "reason": "r", "all": True, "labels": {"a": "b" * 257}}),
     ],
     ids=str,
 )
@@ -259,6 +264,15 @@ def test_the_page_tells_every_endpoint_field_and_code() -> None:
             assert f"<code>{name}</code>" in text
     for code in CODES:
         assert f'id="{code}"' in text
+
+
+@pytest.mark.parametrize("code", CODES)
+async def test_the_type_of_a_problem_leads_to_its_code_on_the_page(code: str, tags: Tags) -> None:
+    problem = json.loads(bytes(ProblemError(400, code, "title").response().body))
+    served, _, anchor = problem["type"].partition("#")
+    assert (await Api(None).ask("GET", served, who=None)).content == PAGE.html
+    assert anchor == code
+    assert [attributes for _, attributes in tags.tags if attributes.get("id") == anchor]
 
 
 async def test_the_document_is_served_as_it_is_made() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from registry.errors import StoreUnavailable
+from registry.errors import Contended, StoreUnavailable
+from registry.model import Reason, Status
 from registry.registry import Registry
 from tests.support.api import Api, Machines
 
@@ -64,6 +65,39 @@ async def test_labels_are_changed_one_by_one(api: Api, machines: Machines) -> No
     assert await patch(tier=None) == {"region": "eu", "tier": "tin", "rack": "b4"}
     found = await api.ask("POST", "/v1/select", {"labels": {"rack": "b4"}})
     assert found.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "expected"),
+    [
+        ({"a": "x" * 256, "b" * 256: "y"}, None, None),
+        ({"a": "x", "rack": "柜" * 86}, "labels.rack", "a value of at most 256 bytes"),
+        ({"a": "x", "柜" * 86: "b"}, "labels." + "柜" * 64, "a name of at most 256 bytes"),
+        ({"a": "x", "b": "x" * 257}, "labels.b", "a text of at most 256 characters"),
+        (
+            {"a": "x", "b" * 257: "x"},
+            "labels." + "b" * 64,
+            "a name that is a text of 1 to 256 characters",
+        ),
+    ],
+    ids=["longest", "value", "name", "value's text", "name's text"],
+)
+async def test_a_label_that_is_too_long_is_refused_by_name(
+    api: Api, machines: Machines, labels: Any, named: str | None, expected: str | None
+) -> None:
+    await machines.ready("node-A")
+    body = {"labels": labels, "reason": "r"}
+    asked = [
+        ("PATCH", "/v1/nodes/node-A/labels", body),
+        ("POST", "/v1/bulk", body | {"action": "label", "all": True, "dry_run": True}),
+    ]
+    for method, url, sent in asked:
+        answer = await api.ask(method, url, sent)
+        if named is None:
+            assert answer.status_code == 200
+            continue
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PARAMETER")
+        assert (answer.json()["parameter"], answer.json()["expected"]) == (named, expected)
 
 
 async def test_a_bulk_does_to_all_it_means_and_to_no_other(
@@ -143,6 +177,18 @@ async def test_a_bulk_tells_to_whom_it_could_not_be_done(
     assert answer["failed"] == [{"node_id": "node-1", "code": "TOO_MANY_LABELS"}]
 
 
+async def test_a_bulk_resume_counts_only_those_that_were_drained(
+    api: Api, registry: Registry, machines: Machines
+) -> None:
+    for n in range(5):
+        await machines.register(f"node-{n}")
+    for node_id in ("node-1", "node-3"):
+        await registry.drain(node_id, "tests", "why")
+    body = {"action": "resume", "all": True, "reason": "r"}
+    answer = (await api.ask("POST", "/v1/bulk", body)).json()
+    assert (answer["matched"], answer["done"], answer["failed"]) == (5, 2, [])
+
+
 async def test_a_bulk_tells_who_left_meanwhile(
     api: Api, registry: Registry, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +225,25 @@ async def test_a_bulk_does_not_try_a_store_that_is_away_for_every_node(
     assert tries < 20
 
 
+async def test_a_bulk_goes_on_after_a_node_whose_record_changes_too_fast(
+    api: Api, registry: Registry, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(40):
+        await machines.register(f"node-{n:02d}")
+    drain = registry.drain
+
+    async def moves(node_id: str, *more: Any) -> bool:
+        if node_id == "node-07":
+            raise Contended("again and again")
+        return await drain(node_id, *more)
+
+    monkeypatch.setattr(registry, "drain", moves)
+    body = {"action": "drain", "all": True, "reason": "r"}
+    answer = (await api.ask("POST", "/v1/bulk", body)).json()
+    assert answer["done"] == 39
+    assert answer["failed"] == [{"node_id": "node-07", "code": "UNAVAILABLE"}]
+
+
 async def test_lists_in_an_answer_are_bounded(
     api: Api, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,3 +253,51 @@ async def test_lists_in_an_answer_are_bounded(
     body = {"action": "drain", "all": True, "reason": "r"}
     answer = (await api.ask("POST", "/v1/bulk", body)).json()
     assert (answer["matched"], answer["done"], len(answer["nodes"])) == (5, 5, 2)
+
+
+async def test_who_took_a_node_off_is_told_until_it_registers_again(
+    api: Api, machines: Machines
+) -> None:
+    await machines.ready("node-A", labels={"owner": "x"})
+    assert (await api.ask("DELETE", "/v1/nodes/node-A?reason=sold")).status_code == 204
+    asked: list[tuple[str, str, Any]] = [
+        ("GET", "/v1/nodes/node-A", None),
+        ("GET", "/v1/nodes/node-A/explain", None),
+        ("POST", "/v1/nodes/node-A/drain", {"reason": "r"}),
+        ("POST", "/v1/nodes/node-A/resume", {"reason": "r"}),
+        ("PATCH", "/v1/nodes/node-A/labels", {"labels": {"a": "b"}, "reason": "r"}),
+        ("DELETE", "/v1/nodes/node-A?reason=again", None),
+    ]
+    for method, url, body in asked:
+        answer = await api.ask(method, url, body)
+        assert answer.status_code == 404
+        removed = answer.json()["removed"]
+        assert (removed["who"], removed["why"]) == ("admin", "sold")
+        assert removed["at"] > 0
+        told_owner = (await api.ask(method, url, body, who="admin of x")).json()
+        assert (told_owner["code"], "removed" in told_owner) == ("NODE_NOT_FOUND", False)
+    assert "removed" not in (await api.ask("GET", "/v1/nodes/node-B")).json()
+    await machines.register("node-A")
+    assert (await api.ask("GET", "/v1/nodes/node-A")).status_code == 200
+
+
+async def test_an_explanation_reads_events_only_of_a_node_that_is_offline(
+    api: Api, registry: Registry, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await machines.ready("node-A")
+    read = registry._events
+    reads: list[str] = []
+
+    async def counted(node_id: str) -> Any:
+        reads.append(node_id)
+        return await read(node_id)
+
+    monkeypatch.setattr(registry, "_events", counted)
+    assert (await api.ask("GET", "/v1/nodes/node-A/explain")).status_code == 200
+    assert reads == []
+    await machines.fleet.commit(
+        Status.OFFLINE, Reason.HEARTBEAT_TIMEOUT, "node-A", evidence={"blame": "node"}
+    )
+    assert (await api.ask("GET", "/v1/nodes/node-A/explain")).json()["blame"] == "node"
+    assert reads == ["node-A"]
+    assert (await row(api))["events"]

@@ -13,7 +13,7 @@ import pytest
 from gateway.api.endpoint import Endpoint, Example
 from gateway.api.problems import CODES
 from gateway.api.table import TABLE
-from registry.errors import StoreUnavailable
+from registry.errors import Contended, StoreUnavailable
 from registry.registry import Registry
 from tests.support.api import Api, Machines
 
@@ -140,6 +140,7 @@ def as_documented(response: httpx.Response, code: str) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
     assert (problem["code"], problem["status"]) == (code, documented.status), problem
+    assert problem["type"] == f"/docs#{code}"
     assert response.status_code == documented.status
     for header in documented.headers:
         assert header in response.headers
@@ -213,3 +214,14 @@ async def test_a_bulk_that_takes_long_is_not_given_up(registry: Registry) -> Non
     body = {"action": "drain", "all": True, "reason": "r"}
     answer = await api.ask("POST", "/v1/bulk", body)
     assert (answer.status_code, answer.json()["done"]) == (200, 1)
+
+
+async def test_a_record_that_changes_too_fast_is_not_called_a_store_that_is_away() -> None:
+    async def contended() -> None:
+        raise Contended("again and again")
+
+    answer = await Api(Stub(contended)).ask("POST", "/v1/nodes/a/drain", {"reason": "r"})
+    problem = as_documented(answer, "UNAVAILABLE")
+    assert problem["title"] == "the record changes faster than it can be read; try again"
+    problem = (await Api(Stub(away)).ask("POST", "/v1/nodes/a/drain", {"reason": "r"})).json()
+    assert problem["title"] == "the store can't be asked right now"

@@ -129,9 +129,9 @@ def test_a_query_is_read_by_its_types() -> None:
         ('{"asr":["zh",":"]}', "asr[1]", "a language of 1 to 64"),
         ('{"asr":["zh\\n"]}', "asr[0]", "a language of 1 to 64"),
         ('{"nmt":[{"src_lang":"zh"}]}', "nmt[0].tgt_lang", "a language of 1 to 64"),
-        ('{"labels":{"a":5}}', "labels[...]", "a text of at most 256 characters or an array"),
-        ('{"labels":{"a":{"not":[]}}}', "labels[...].not", "an array of 1 to 100 elements"),
-        ('{"labels":{"":"x"}}', "labels", "an object of at most 32 members"),
+        ('{"labels":{"a":5}}', "labels.a", "a value, a list of values, "),
+        ('{"labels":{"a":{"not":[]}}}', "labels.a.not", "an array of 1 to 100 elements"),
+        ('{"labels":{"":"x"}}', "labels.", "a name that is a text of 1 to 256 characters"),
         ('{"min_gpu_memory_gb":-1}', "min_gpu_memory_gb", "a number of at least 0"),
         ('{"min_gpu_memory_gb":1e400}', "min_gpu_memory_gb", "a number of at least 0"),
         ('{"ceilings":{"cpu_percent":101}}', "ceilings.cpu_percent", "a number from 0 to 100"),
@@ -164,7 +164,7 @@ def test_a_body_that_does_not_fit_is_refused_at_its_field(
         ({"model": []}, "model", "models"),
         ({"ceilings": {"cpu": 5}}, "ceilings.cpu", "cpu_percent"),
         ({"nmt": [{"src": "zh", "tgt_lang": "en"}]}, "nmt[0].src", "src_lang"),
-        ({"labels": {"a": {"nt": ["x"]}}}, "labels[...].nt", "not"),
+        ({"labels": {"a": {"nt": ["x"]}}}, "labels.a.nt", "not"),
     ],
 )
 def test_an_unknown_field_is_refused_with_the_nearest_known_one(
@@ -188,8 +188,18 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one(
         ({"action": "label", "all": True, "reason": "r"}, "labels", "an object of 1 to 32 members"),
         (
             {"action": "label", "labels": {"a": 1}, "all": True, "reason": "r"},
-            "labels[...]",
-            "a text of at most 64 characters",
+            "labels.a",
+            "a text of at most 256 characters",
+        ),
+        (
+            {"action": "label", "labels": {"": "x"}, "all": True, "reason": "r"},
+            "labels.",
+            "a name that is a text of 1 to 256 characters",
+        ),
+        (
+            {"action": "drain", "filter": {"labels": {"a": "x", "b": 5}}, "reason": "r"},
+            "filter.labels.b",
+            'a value, a list of values, {"in": [...]} or {"not": [...]}',
         ),
     ],
 )
@@ -197,6 +207,17 @@ def test_a_bulk_is_judged_by_its_action(body: Any, parameter: str, expected: str
     said = refusal(arguments.body, BulkBody, msgspec.json.encode(body))
     assert said["parameter"] == parameter
     assert said["expected"].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "wrong", [5, None, {}, [], {"in": ["x"], "not": ["y"]}, "x" * 257, [[]], [{"in": ["x"]}]]
+)
+def test_a_condition_that_is_none_is_refused_with_the_labels_name(wrong: Any) -> None:
+    body = {"labels": {"region": "eu", "tier": {"not": ["x"]}, "rack": wrong, "after": 7}}
+    said = refusal(arguments.body, SelectBody, msgspec.json.encode(body))
+    assert said["parameter"].partition("[")[0] == "labels.rack"
+    if not isinstance(wrong, list) or not wrong:
+        assert said["expected"] == 'a value, a list of values, {"in": [...]} or {"not": [...]}'
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

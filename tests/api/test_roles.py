@@ -72,7 +72,7 @@ async def ask(
     if "hold_id" in endpoint.parameters:
         subject = (await registry.subjects([node_id]))[0]
         assert subject is not None
-        assert await registry.hold(subject, hold_id, 60_000) is not None
+        assert not isinstance(await registry.hold(subject, hold_id, 60_000), str)
     query, body = QUESTIONS.get(endpoint.title, ("", None))
     url = endpoint.path.format(node_id=node_id, hold_id=hold_id) + query.replace("-", owner)
     answer = await api.ask(endpoint.method, url, _about(body, owner), who=who)

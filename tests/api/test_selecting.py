@@ -253,3 +253,21 @@ async def test_an_explanation_speaks_the_language_asked_for(api: Api, machines: 
     assert english.json()["waits_for"]["text"].startswith("3 good heartbeats")
     chinese = await api.ask("GET", url, headers={"Accept-Language": "zh-CN"})
     assert "心跳" in chinese.json()["waits_for"]["text"]
+
+
+@pytest.mark.parametrize(
+    "wanted", ["gold", ["gold", "silver"], {"in": ["gold"]}, {"not": ["tin", "lead"]}]
+)
+async def test_what_a_near_miss_lacks_of_labels_can_be_asked_for_as_it_is_told(
+    api: Api, machines: Machines, wanted: Any
+) -> None:
+    await machines.ready("node-A", labels={"tier": "tin"})
+    miss = (await api.ask("POST", "/v1/select", {"labels": {"tier": wanted}})).json()
+    ((lack,),) = (near["lacks"] for near in miss["nearest"])
+    assert lack["reason"] == "label_mismatch"
+    again = (await api.ask("POST", "/v1/select", {"labels": lack["wanted"]})).json()
+    assert again["code"] == "NO_AVAILABLE_NODE"
+    assert again["nearest"][0]["lacks"] == [lack]
+    await machines.ready("node-B", labels={"tier": "gold"})
+    found = (await api.ask("POST", "/v1/select", {"labels": lack["wanted"]})).json()
+    assert [node["node_id"] for node in found["nodes"]] == ["node-B"]

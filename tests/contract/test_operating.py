@@ -13,6 +13,7 @@ import pytest
 from muster.wire.messages import Gpu, Hardware, Model, Register
 from registry import capabilities as can
 from registry.capabilities import label_name
+from registry.errors import Contended
 from registry.keys import PARTITIONS, partition_of
 from registry.labels import LABELS_MOST
 from registry.listing import Filter
@@ -778,3 +779,54 @@ async def test_what_a_node_can_do_is_never_written_beside_a_renewal_of_its_sessi
         await socket.register(MACHINE, "register")
     await report
     assert "asr:zh" not in (await fleet.facts()).capabilities
+
+
+async def test_what_could_not_be_written_is_tried_again_with_the_next_report(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, socket = Fleet(registry), Socket(registry)
+    await socket.register(MACHINE)
+    updated = msgspec.structs.replace(MACHINE, installed_models=())
+    tries = 0
+
+    async def stale(*_: Any) -> bool:
+        nonlocal tries
+        tries += 1
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "update", stale)
+        await socket.report(updated)
+    assert tries == 20
+    assert socket.session is not None and socket.session.register == MACHINE
+    assert "asr:zh" in (await fleet.facts()).capabilities
+    await socket.report(updated)
+    assert socket.session.register == updated
+    assert "asr:zh" not in (await fleet.facts()).capabilities
+
+
+@pytest.mark.parametrize("act", ["drain", "resume", "remove", "label"])
+async def test_an_act_on_a_record_that_never_keeps_still_is_given_up(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready(**able(MACHINE))
+
+    async def stale(*_: Any) -> int:
+        return -1 if act == "resume" else 0
+
+    acts: dict[str, Callable[[], Awaitable[Any]]] = {
+        "drain": lambda: registry.drain("node-A", "alice", "why"),
+        "resume": lambda: registry.resume("node-A", "alice", "why"),
+        "remove": lambda: registry.remove("node-A", "alice", "why"),
+        "label": lambda: registry.label("node-A", {"a": "b"}, "alice", "why"),
+    }
+    seen = (await registry.subjects(["node-A"], detail=True))[0]
+
+    async def subjects(*_: Any, **__: Any) -> list[Any]:
+        return [seen]
+
+    monkeypatch.setattr(registry, "subjects", subjects)
+    monkeypatch.setattr(registry.store, "call", stale)
+    with pytest.raises(Contended):
+        await acts[act]()

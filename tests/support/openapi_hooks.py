@@ -2,7 +2,9 @@
 
 A cursor is whatever an earlier page gave: `cursor` generates such. And which `sort` a cursor goes
 with can't be said for query parameters, each of which has a schema of its own: where both were
-generated, the cursor is dropped. What must be refused is still generated, and still refused.
+generated, the cursor is dropped. A label's name or value is limited in bytes, which a schema can't
+count: `label` generates such as have few enough. What must be refused is still generated, and still
+refused.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ def _cursor(node_id: str) -> str:
 schemathesis.openapi.format(
     "cursor", st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True).map(_cursor)
 )
+schemathesis.openapi.format("label", st.text(max_size=64))
 
 
 @schemathesis.hook

@@ -21,10 +21,11 @@ def fallen(brake: Brake, count: int, now: int = NOW, partitions: int = PARTITION
 
 
 def braking(count: int = 40) -> Brake:
+    """Of fifty nodes so many are silent, and twenty of them were called so."""
     brake = Brake(LIMITS)
-    assert fallen(brake, 30) == 30
-    assert brake.look(NOW, 20, PARTITIONS, 0)
-    assert fallen(brake, count) <= count
+    brake.look(NOW - 1000, 50, PARTITIONS, 0)
+    assert fallen(brake, count) == 20
+    assert brake.look(NOW, 30, PARTITIONS, 0)
     return brake
 
 
@@ -53,15 +54,22 @@ def test_a_sweeper_with_some_partitions_counts_its_share_of_them() -> None:
 
 def test_without_the_brake_everybody_is_marked_at_once() -> None:
     brake = Brake(replace(LIMITS, on=False))
-    assert fallen(brake, 30) == 30
-    assert brake.look(NOW, 20, PARTITIONS, 0)
+    brake.look(NOW - 1000, 50, PARTITIONS, 0)
     assert fallen(brake, 50) == 50
+    assert brake.look(NOW, 0, PARTITIONS, 0) and not brake.since
+
+
+def test_the_brake_takes_hold_at_the_node_with_which_too_many_are_silent() -> None:
+    brake = Brake(LIMITS)
+    brake.look(NOW - 1000, 100, PARTITIONS, 0)
+    marked = [brake.may_mark(f"node-{i}", NOW, PARTITIONS) for i in range(80)]
+    assert marked == [True] * 31 + [False] * 49, "30 % of them, and the one that is let through"
+    assert brake.waiting == 49
 
 
 def test_the_brake_lets_so_many_a_second_through() -> None:
     brake = braking()
-    marked = 40 - brake.waiting
-    assert marked == 1
+    assert brake.waiting == 20
     for second in range(1, 6):
         for node in range(40):
             brake.may_mark(f"late-{node}", NOW + second * 1000, PARTITIONS)
