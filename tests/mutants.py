@@ -347,7 +347,9 @@ def mutants() -> list[Mutant]:
         ),
         *_operators(),
         *_api(),
+        *_client(),
         *_endpoints(),
+        *_watching(),
     ]
 
 
@@ -551,6 +553,142 @@ def _endpoints() -> Iterator[Mutant]:
     for room, broken_ones in guards.items():
         for name, old, new in broken_ones:
             yield Mutant(f"api {room}: {name}", f"gateway/api/{room}.py", old, new, tests, "")
+
+
+def _client() -> Iterator[Mutant]:
+    """The guards of the Python client and of what is shown on a terminal."""
+    off = "if False:"
+    guards: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "muster/client/trying.py": (
+            (
+                "what may have been done",
+                "if self._maybe_done and not self._call.repeatable:",
+                off,
+            ),
+            ("an answer that did not come", "if not isinstance(error, _NEVER_SENT):", off),
+            (
+                "an answer that may be late",
+                "if status in _BUSY:\n            self._maybe_done = True\n",
+                "if status in _BUSY:\n",
+            ),
+            (
+                "what was so already",
+                "if self._maybe_done and refused.code in",
+                "if refused.code in",
+            ),
+            ("patience", "if self._now() + pause_s > self._deadline:", off),
+            ("pauses are drawn", "random.uniform(most / 2, most)", "most"),
+            ("what a gateway asks for", "if text.isdigit()", "if False"),
+        ),
+        "muster/client/servers.py": (
+            ("a server is left once", "if self.current == url:", "if True:"),
+            ("the first is drawn", "random.choice(self.urls)", "self.urls[0]"),
+        ),
+        "muster/client/following.py": (
+            (
+                "a place without an event",
+                "if frame.id:\n            self.cursor",
+                "if frame.data: self.cursor",
+            ),
+            ("the first page's place", "self._first = self._first or page", "self._first = page"),
+            ("an end is no event", "if frame.event == END:", off),
+        ),
+    }
+    for path, broken_ones in guards.items():
+        room = "following" if path.endswith("following.py") else "trying"
+        for name, old, new in broken_ones:
+            tests = (f"tests/unit/test_client_{room}.py",)
+            yield Mutant(f"client: {name}", path, old, new, tests, "")
+    yield Mutant(
+        "cli: what would move the cursor",
+        "muster/cli/remote.py",
+        'c if c.isprintable() else "\\ufffd"',
+        "c",
+        ("tests/unit/test_cli_looks.py",),
+        "would_move or equal_cards",
+    )
+
+
+def _watching() -> Iterator[Mutant]:
+    """The guards of events: none is left out, told twice, or told to whom it does not concern."""
+    off = "if False:"
+    tailing = (f"{_CONTRACT}tailing.py",)
+    in_the_store: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "registry/scripts/tail.lua": (
+            ("the place is there", "and not is_there(KEYS[i], place) then", "and false then"),
+            ("every place is looked for", "(found[i] or ARGV[2] == '1') and", "found[i] and"),
+            ("a beginning that was cut off", "not told(key).trimmed", "true"),
+        ),
+        "registry/scripts/lib/event.lua": (
+            ("labels", "if labels ~= '' then", "if false then"),
+            ("former labels", "if had ~= labels then", "if false then"),
+            ("whole labels", "string.sub(line, 1, 6) ==", "string.match(line, 'label:') =="),
+        ),
+        "registry/scripts/patrol.lua": (("unobserved time", "added = gap", "added = 0"),),
+        "registry/tailing.py": (
+            ("order", "[event for event in found if event.id <= fullest]", "found"),
+            ("old or lost", "if trimmed and behind and place <= last else", "if True else"),
+        ),
+    }
+    for path, guards in in_the_store.items():
+        for name, old, new in guards:
+            yield Mutant(f"events, {Path(path).stem}: {name}", path, old, new, tailing)
+    elsewhere: dict[str, tuple[str, tuple[tuple[str, str, str], ...]]] = {
+        "registry/events.py": (
+            "events",
+            (
+                ("what is about no one node", "if not event.node_id:", off),
+                ("the labels before", "former is not None and _meet(", "False and _meet("),
+            ),
+        ),
+        "gateway/api/frames.py": (
+            "events",
+            (
+                ("addresses inside", "if isinstance(detail, dict) and not for_admin:", off),
+                ("addresses", '(for_admin and plain.get("address"))', 'plain.get("address")'),
+            ),
+        ),
+        "gateway/ring.py": (
+            "ring",
+            (
+                ("numbers are used once", "if self._dropped or self.since != self.first:", off),
+                ("what was dropped is not known", "self._known.discard(", "repr("),
+                ("what was lost is not known", "self._known.clear()", "pass"),
+            ),
+        ),
+        "gateway/tail.py": (
+            "tail",
+            (
+                ("the epoch", "if after.epoch != ring.start.epoch:", off),
+                (
+                    "known places",
+                    "if ring.knows(after):\n            self._next",
+                    "if True:\n            self._next",
+                ),
+                (
+                    "what another gateway told",
+                    "if event.id <= place.places[event.partition]:",
+                    off,
+                ),
+                ("a loss", "await self._lose(self._ring, page.loss)", "pass"),
+                (
+                    "nobody watches",
+                    "if not self._watchers:",
+                    "if self._ring is None and not self._watchers:",
+                ),
+                ("who fell behind", "if self._next < ring.first:", off),
+                ("a stopping gateway", "if tail.ended:", off),
+            ),
+        ),
+        "registry/cursor.py": (
+            "cursor",
+            (("as it was written", "if str(made) != text:", off),),
+        ),
+    }
+    for path, (test, guards) in elsewhere.items():
+        for name, old, new in guards:
+            tests = (f"tests/unit/test_{test}.py",)
+            yield Mutant(f"events, {Path(path).stem}: {name}", path, old, new, tests, "")
 
 
 class WrongMutantError(Exception):

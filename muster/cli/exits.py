@@ -21,7 +21,7 @@ MEANINGS: Mapping[int, str] = {
     USAGE: "wrong usage, or something asked for that can't be",
     NOT_FOUND: "no such node or hold",
     NO_NODE: "no machine can do this now",
-    NOBODY_ANSWERS: "no gateway answers, or its store is away",
+    NOBODY_ANSWERS: "no gateway answers, or it can't just now",
     NOT_ALLOWED: "the token is missing, unknown, or may not do this",
     IN_PART: "done to some nodes, not to others",
     STILL_BUSY: "it was waited for, but jobs still ran when their time was over",

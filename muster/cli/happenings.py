@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.text import Text
 from muster.cli import looks
 from muster.cli.remote import clean
 
+_INSTANT = re.compile(r"[0-9]{1,14}")
 _WORDS: Mapping[str, str] = {
     "register": "registered",
     "resume": "came back",
@@ -52,7 +54,7 @@ def row(
 def instant(event: Mapping[str, Any]) -> int:
     """When it happened, ms."""
     at = str(event.get("at", ""))
-    return int(at) if at.isdigit() else 0
+    return int(at) if _INSTANT.fullmatch(at) else 0
 
 
 def _what(event: Mapping[str, Any], *, ascii_only: bool) -> Text:

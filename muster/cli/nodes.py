@@ -108,7 +108,7 @@ _NODE_HELP = (
 def node(node_id: NodeId, as_json: AsJson = False, server: Servers = None) -> None:
     with asking(server, as_json=as_json) as muster:
         story = muster.node(node_id)
-        explanation = None if as_json else muster.explain(node_id)
+        explanation = None if as_json else muster.explain(node_id, locale=_language())
     if explanation is None:
         typer.echo(as_line(story))
         return

@@ -5,7 +5,7 @@ filter shows.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from muster.client.calls import Action
 
 _SHOWN_MOST = 20
+_TOLD_MOST = 1000
+"""Ids that a gateway names when many are operated on."""
 
 All = Annotated[
     bool, typer.Option("--all", help="Every machine there is, where no filter is given.")
@@ -118,6 +120,8 @@ def drain(
     if wait and done:
         from muster.cli import draining
 
+        if len(done) == _TOLD_MOST:
+            typer.echo(f"It waits for {_TOLD_MOST} of them, no more are told.", err=True)
         draining.wait(done, server, as_json=as_json)
 
 
@@ -310,20 +314,23 @@ def _ask_first(order: _Order, preview: BulkDone) -> None:
             f"This is about {_machines(preview.matched)}. Say --yes if they are meant; --dry-run "
             "shows them."
         )
-    _show_meant(order, preview)
+    for line in _meant(order, preview):
+        typer.echo(line, err=True)
     if not typer.confirm(f"Go on with {_machines(preview.matched)}?", err=True):
         refuse("Nothing was done.")
 
 
 def _show_meant(order: _Order, preview: BulkDone) -> None:
-    if order.as_json:
-        typer.echo(as_line(preview))
-        return
-    typer.echo(f"{_machines(preview.matched)} would be {order.word}:")
+    for line in [as_line(preview)] if order.as_json else _meant(order, preview):
+        typer.echo(line)
+
+
+def _meant(order: _Order, preview: BulkDone) -> Iterator[str]:
+    yield f"{_machines(preview.matched)} would be {order.word}:"
     for node_id in preview.nodes[:_SHOWN_MOST]:
-        typer.echo(f"  {clean(node_id)}")
+        yield f"  {clean(node_id)}"
     if preview.matched > _SHOWN_MOST:
-        typer.echo(f"  and {preview.matched - _SHOWN_MOST} more")
+        yield f"  and {preview.matched - _SHOWN_MOST} more"
 
 
 def _said(order: _Order, node_id: str, answer: Any) -> str:

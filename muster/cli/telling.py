@@ -39,8 +39,8 @@ def story(node: NodeStory, found: Explanation, *, ascii_only: bool = False) -> R
     title.append(f"  {clean(node.reason)} for {looks.age(node.now - node.since)}")
     parts: list[RenderableType] = [title, _facts([*_why(found), *_facts_of(node)])]
     for heading, part in (
-        ("gpus", _gpus(node)),
-        ("models", _models(node)),
+        ("gpus", _gpus(node, ascii_only=ascii_only)),
+        ("models", _models(node, ascii_only=ascii_only)),
         ("timeline", _timeline(node, ascii_only=ascii_only)),
     ):
         if part is not None:
@@ -137,7 +137,8 @@ def _machine(node: NodeStory) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _gpus(node: NodeStory) -> Fitting | None:
+def _gpus(node: NodeStory, *, ascii_only: bool) -> Fitting | None:
+    degrees = "C" if ascii_only else "°C"
     reported = {
         gpu.get("index", place): gpu
         for place, gpu in enumerate(_list((node.report or {}).get("resource_usage"), "gpus"))
@@ -151,7 +152,13 @@ def _gpus(node: NodeStory) -> Fitting | None:
         heat = now.get("temperature_c")
         memory = f"{gpu.memory_gb:g} GiB" if used is None else f"{used:g} of {gpu.memory_gb:g} GiB"
         rows.append(
-            (str(place), clean(gpu.name), memory, "" if heat is None else f"{heat:g} °C", state)
+            (
+                str(place),
+                clean(gpu.name),
+                memory,
+                "" if heat is None else f"{heat:g} {degrees}",
+                state,
+            )
         )
     if len(node.gpus) > _GPUS_MOST:
         rows.append(("", f"and {len(node.gpus) - _GPUS_MOST} more", "", "", Text("")))
@@ -159,11 +166,14 @@ def _gpus(node: NodeStory) -> Fitting | None:
     return Fitting(columns, rows, headers=False, indent=2) if rows else None
 
 
-def _models(node: NodeStory) -> Fitting | None:
+def _models(node: NodeStory, *, ascii_only: bool) -> Fitting | None:
+    arrow = "->" if ascii_only else "→"
     models = _list(node.registration, "installed_models")
     rows = []
     for model in models[:_MODELS_MOST]:
-        languages = "→".join(str(model[key]) for key in ("src_lang", "tgt_lang") if model.get(key))
+        languages = arrow.join(
+            str(model[key]) for key in ("src_lang", "tgt_lang") if model.get(key)
+        )
         state = str(model.get("status", "ready")) if model.get("enabled", True) else "off"
         rows.append(
             (

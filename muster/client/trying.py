@@ -107,6 +107,7 @@ class Tries(Generic[T]):
     def heard(self) -> None:
         """The stream told something: its next interruption is the first."""
         self._count = 0
+        self._tried.clear()
 
     def _read(self, status: int, content: bytes) -> T:
         if self._call.answer is None:

@@ -529,6 +529,23 @@ async def test_a_watch_goes_on_through_an_outage_of_everything(
         assert (event.type, event.to) == ("transition", "degraded")
 
 
+async def test_a_watch_whose_token_is_taken_away_ends_with_that(
+    system: System, client: Make, tmp_path: Path
+) -> None:
+    token = new_token()
+    file = tmp_path / "tokens"
+    file.write_text(Entry("scheduler", Role.READ, digest(token)).line() + "\n")
+    await system.start(
+        gateways=1, sweepers=0, api_tokens_file=str(file), watch_keepalive_s=0.2, **QUIET
+    )
+    async with client(system.http, token=token) as muster, aclosing(muster.watch()) as watch:
+        assert isinstance(await anext(watch), Snapshot)
+        file.write_text("# nobody\n")
+        async with asyncio.timeout(20):
+            with pytest.raises(NotAllowedError):
+                await anext(watch)
+
+
 async def test_a_watch_that_never_began_fails_like_any_call(client: Make) -> None:
     async with client("http://127.0.0.1:9", patience_s=0) as muster:
         for watch in (muster.watch(), muster.events()):
