@@ -107,8 +107,8 @@ def _places(packed: bytes) -> Places:
                 seq, at = _take(packed, at)
             place = (instant - (step >> 1), seq)
         places.append(place)
-    if at != len(packed) or any(not (0 <= ms < _MS_MOST and seq < _SEQ_MOST) for ms, seq in places):
-        raise ValueError("more or less than 64 places")
+    if any(not (0 <= ms < _MS_MOST and seq < _SEQ_MOST) for ms, seq in places):
+        raise ValueError("an id that no store gives")
     return tuple(places)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from registry import capabilities as can
@@ -81,6 +82,14 @@ async def test_reading_on_from_a_page_misses_and_repeats_nothing(registry: Regis
     events = await all_behind(registry, BEGINNING, each=3)
     assert Counter((e.partition, e.id) for e in events) == written
     assert events == sorted(events, key=lambda e: e.id)
+
+
+async def test_pages_are_in_order_though_one_partition_has_much_more(registry: Registry) -> None:
+    for partition in (5, 5, 5, 5, 6, 5, 5, 6, 6, 5):
+        await add(registry, partition)
+        await asyncio.sleep(0.002)  # so that the ids tell them apart
+    events = await all_behind(registry, BEGINNING, each=2)
+    assert [e.partition for e in events] == [5, 5, 5, 5, 6, 5, 5, 6, 6, 5]
 
 
 async def test_every_event_is_a_place_to_read_on_from(registry: Registry) -> None:

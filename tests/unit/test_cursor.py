@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +69,22 @@ def test_whatever_is_read_is_written_the_same(cursor: Cursor, packed: str) -> No
     except EventCursorError:
         return
     assert str(found) == f"1.{cursor.epoch}.{packed}"
+
+
+def test_another_way_to_write_the_same_places_is_refused() -> None:
+    """What is not as it was given was cut, pasted together or made up."""
+    cursor = Cursor(EPOCH, ((NOW, 0), *BEGINNING[1:]))
+    head, _, packed = str(cursor).rpartition(".")
+    data = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+    instant, step = int.from_bytes(data[:6], "big"), data[14:]
+    assert instant == (NOW | 0xFFF) + 1
+    longer = (instant + 0x1000).to_bytes(6, "big") + data[6:14]
+    more = (0x1000 + instant - NOW) << 1
+    later = longer + bytes([more & 0x7F | 0x80, more >> 7 & 0x7F | 0x80, more >> 14])
+    for other in (data + b"\0", data[:-1] + bytes([step[-1] | 0x80, 0]), later):
+        text = base64.urlsafe_b64encode(other).decode().rstrip("=")
+        with pytest.raises(EventCursorError):
+            Cursor.read(f"{head}.{text}")
 
 
 def test_one_more_event_moves_one_place() -> None:

@@ -65,8 +65,8 @@ def test_one_entry_stays_however_large_it_is() -> None:
 def test_after_a_loss_what_came_before_is_told_but_known_no_more() -> None:
     ring = filled(3)
     before = ring.cursor
-    now = Cursor("00c0ffee", BEGINNING)
-    ring.append(Entry(now, loss=Loss.STORE_REPLACED))
+    now = START.behind(0, (2, 0))
+    ring.append(Entry(now, loss=Loss.STORE_LOST_EVENTS))
     ring.append(entry(7, now))
     assert ids(ring, 0) == [1, 2, 3, 0, 7]
     assert ring.since == 4

@@ -278,6 +278,20 @@ async def test_who_watches_from_now_on_is_told_what_happens_after_they_were_let_
         assert [p for p, _ in told.events] == [1]
 
 
+async def test_a_cursor_of_another_store_is_told_so_even_if_its_places_are_there() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
+        told = Told(Cursor(streams.epoch, BEGINNING))
+        streams.replace()
+        streams.add(1)
+        await told.read(tail, 10)
+        assert told.losses == [Loss.STORE_REPLACED]
+        assert told.events == []
+        streams.add(1)
+        await catch_up(told, streams, tail)
+        told.is_right(streams, BEGINNING)
+
+
 async def test_many_who_come_back_at_once_are_served_by_a_few_reads() -> None:
     chance = random.Random(1)
     streams = Streams(chance)
