@@ -37,8 +37,9 @@ async def list_nodes(call: Call) -> answers.NodeList:
         raise BadParameterError(
             "cursor", "the cursor of an earlier page of this list, with the same sort"
         ) from error
+    now = max(s.now for s in found) if found else await call.registry.synchronise()
     rows = [answers.row(s, call.settings) for s in found]
-    return answers.NodeList(rows, cursor, call.registry.clock.now_ms(), watch_from)
+    return answers.NodeList(rows, cursor, now, watch_from)
 
 
 async def show_node(call: Call) -> answers.NodeStory:

@@ -95,7 +95,9 @@ async def test_it_looks_at_the_fleet(system: System, client: Make) -> None:
         assert [node async for node in muster.nodes(labels={"region": Not("eu")})] == []
         pages = [page async for page in muster.pages(limit=1)]
         assert len([node for page in pages for node in page.nodes]) == 1
-        assert abs(pages[0].now - (await muster.fleet()).now) < 10_000
+        empty = [page async for page in muster.pages(gpu="H100")]
+        for page in (*pages, *empty):
+            assert abs(page.now - (await muster.fleet()).now) < 10_000
         story = await muster.node("node-1")
         assert (story.status, story.labels, story.address) == (
             "ready",
@@ -449,7 +451,7 @@ async def test_events_are_told_exactly_through_cuts_and_deaths(
 
     def bites() -> Iterator[int | None]:
         while True:
-            yield chance.randint(200, 60_000)
+            yield chance.randint(200, 40_000)
 
     async with (
         Cutting(system.gateways[0].port, bites()) as one,
@@ -474,7 +476,7 @@ async def test_events_are_told_exactly_through_cuts_and_deaths(
         assert {id_: events[-len(told[id_]) :] for id_, events in true.items() if id_ in told} == (
             dict(told)
         )
-        assert one.connections + two.connections > 5
+        assert one.connections + two.connections > 4
 
 
 async def test_a_watch_lists_then_tells_and_lists_again_behind_a_gap(
