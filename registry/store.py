@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from redis import exceptions as rx
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
@@ -25,8 +25,16 @@ from registry.script import load
 
 T = TypeVar("T")
 
-_MOVING = ("TRYAGAIN", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MOVED", "ASK")
-_REFUSING = ("OOM", "NOREPLICAS", "MISCONF", "READONLY")
+# Errors by class where the client library has one (it takes the code off their text), else by code.
+_LOST = (TimeoutError, rx.ConnectionError, rx.TimeoutError, OSError)
+_PASSING = (rx.TryAgainError, rx.AskError, rx.ClusterDownError, rx.BusyLoadingError)
+_REFUSING = (rx.OutOfMemoryError, rx.ReadOnlyError, rx.NoPermissionError)
+_PASSING_CODES = ("BUSY ", "LOADING ", "TRYAGAIN ", "CLUSTERDOWN ", "MASTERDOWN ")
+_REFUSING_CODES = ("NOREPLICAS ", "MISCONF ")
+_FORBIDDEN = ("ACL failure in script", "The user executing the script")
+# A Cluster's client closes its connections under those who use them when it looks anew for who
+# holds what, and gives up on a server it has not heard of; what they meet then is this.
+_TORN = (AttributeError, RuntimeError)
 _CONNECTIONS = 8
 _QUESTIONS = 64
 
@@ -70,7 +78,10 @@ class Store:
         elif parts.scheme in ("redis+cluster", "rediss+cluster"):
             plain = urlunsplit(parts._replace(scheme=parts.scheme.split("+")[0]))
             cluster = RedisCluster.from_url(
-                plain, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+                plain,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                reinitialize_steps=0,  # a slot that moved is noted; the rest need not be asked
             )
             store = cls(cluster, single=False, genuine=True, timeout_s=timeout_s)
         elif parts.scheme in ("redis+sentinel", "rediss+sentinel"):
@@ -111,14 +122,14 @@ class Store:
                 # A Cluster's client opens a connection for every question under way at a node.
                 async with self._under_way:
                     return await ask()
-            except (TimeoutError, rx.ConnectionError, rx.TimeoutError, OSError) as error:
-                if not (
-                    isinstance(error, rx.BusyLoadingError) and self.clock.monotonic() < deadline
-                ):
-                    raise StoreUnavailable(str(error) or type(error).__name__) from error
-            except (rx.ResponseError, rx.RedisClusterException) as error:
+            except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
                 if not _passing(error) or self.clock.monotonic() > deadline:
                     raise _translated(error) from error
+            except _TORN as error:
+                if self.single:
+                    raise
+                if self.clock.monotonic() > deadline:
+                    raise StoreUnavailable(f"the client lost its way: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
 
@@ -128,54 +139,90 @@ class Store:
 
         async def ask() -> Any:
             try:
-                return await self.client.execute_command(
-                    "EVALSHA", script.sha, len(keys), *keys, *args
-                )
+                return await self._run("EVALSHA", script.sha, len(keys), *keys, *args)
             except rx.NoScriptError:
-                return await self.client.execute_command(
-                    "EVAL", script.text, len(keys), *keys, *args
-                )
+                return await self._run("EVAL", script.text, len(keys), *keys, *args)
 
         return await self.asked(ask)
+
+    async def _run(self, *command: Any) -> Any:
+        try:
+            return await self.client.execute_command(*command)
+        except (rx.ClusterError, *_TORN) as error:
+            if self.single or isinstance(error, rx.ResponseError):
+                raise
+            return await self._run_where_it_moves(*command)
+
+    async def _run_where_it_moves(self, *command: Any) -> Any:
+        """Runs a command in a slot that is on its way, whose keys are ahead of it.
+
+        The client library sends ASKING on one of its connections and the command on another, and
+        knows no server that holds no slot yet; it gives up in the end."""
+        cluster: RedisCluster = self.client
+        key = command[3] if command[0] in ("EVALSHA", "EVAL") else command[1]
+        node = cluster.get_node_from_key(str(key))
+        assert node is not None
+        try:
+            return await node.execute_command(*command)
+        except rx.MovedError as error:
+            await cluster.nodes_manager.move_slot(error)
+            raise
+        except rx.AskError as error:
+            known = cluster.get_node(error.host, error.port)
+            options: dict[str, Any] = cluster.get_connection_kwargs()
+            to = known or ClusterNode(error.host, error.port, **options)
+        try:
+            asking, wanted = PipelineCommand(0, "ASKING"), PipelineCommand(1, *command)
+            await to.execute_pipeline([asking, wanted])
+        finally:
+            if known is None:
+                await to.disconnect()
+        if isinstance(wanted.result, Exception):
+            raise wanted.result
+        return wanted.result
 
     async def call_many(
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
     ) -> list[Any]:
         """Runs one script several times, in one round trip to each store node concerned."""
-        if not calls:
-            return []
-        if len(calls) == 1:
-            return [await self.call(name, *calls[0])]
         script = load(name, self.genuine)
-
-        async def ask() -> list[Any]:
-            pipe = self._pipeline()
-            for keys, args in calls:
-                pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-            return list(await pipe.execute(raise_on_error=False))
-
-        replies = await self.asked(ask)
-        for i, reply in enumerate(replies):
-            if isinstance(reply, Exception):
-                if not _worth_another_try(reply):
-                    raise _translated(reply)
-                replies[i] = await self.call(name, *calls[i])
-        return replies
+        return await self._many(
+            [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls],
+            lambda place: self.call(name, *calls[place]),
+        )
 
     async def commands(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Runs plain commands, each about one key, and returns their replies in order."""
+
+        async def alone(place: int) -> Any:
+            return await self.asked(lambda: self._run(*commands[place]))
+
+        return await self._many(commands, alone)
+
+    async def _many(
+        self, commands: Sequence[tuple[Any, ...]], alone: Callable[[int], Awaitable[Any]]
+    ) -> list[Any]:
+        """Runs commands together; those that failed in passing are asked for again, alone."""
         if not commands:
             return []
+        if len(commands) == 1:
+            return [await alone(0)]
 
         async def ask() -> list[Any]:
-            if len(commands) == 1:
-                return [await self.client.execute_command(*commands[0])]
             pipe = self._pipeline()
             for command in commands:
                 pipe.execute_command(*command)
-            return list(await pipe.execute())
+            # Raised from a pipeline, errors lose their code and carry all that was sent.
+            return list(await pipe.execute(raise_on_error=False))
 
-        return await self.asked(ask)
+        replies = await self.asked(ask)
+        for place, reply in enumerate(replies):
+            if isinstance(reply, Exception):
+                torn = isinstance(reply, _TORN) and not self.single
+                if not torn and not _worth_another_try(reply):
+                    raise _translated(reply)
+                replies[place] = await alone(place)
+        return replies
 
     def _pipeline(self) -> Any:
         return self.client.pipeline(transaction=False) if self.single else self.client.pipeline()
@@ -218,22 +265,20 @@ class Store:
 
 def _worth_another_try(error: Exception) -> bool:
     """Whether one answer of several failed in a way that asking for it alone may mend."""
-    lost = (rx.NoScriptError, rx.ConnectionError, rx.TimeoutError, TimeoutError, OSError)
-    return isinstance(error, lost) or _passing(error)
+    return isinstance(error, (rx.NoScriptError, *_LOST)) or _passing(error)
 
 
 def _passing(error: Exception) -> bool:
-    return any(str(error).startswith(word) for word in _MOVING) or isinstance(
-        error, (rx.TryAgainError, rx.ClusterDownError, rx.BusyLoadingError)
-    )
+    """Whether waiting helps: a store that loads or is busy, a slot on its way, whose redirections
+    the client library gives up after half a second (a ClusterError of its own)."""
+    given_up = isinstance(error, rx.ClusterError) and not isinstance(error, rx.ResponseError)
+    return given_up or isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
 
 
 def _translated(error: Exception) -> StoreError:
     text = str(error)
-    if any(word in text for word in _REFUSING) or isinstance(
-        error, (rx.OutOfMemoryError, rx.ReadOnlyError)
-    ):
+    if isinstance(error, _REFUSING) or text.startswith((*_REFUSING_CODES, *_FORBIDDEN)):
         return StoreRefused(text)
-    if _passing(error) or isinstance(error, rx.RedisClusterException):
-        return StoreUnavailable(text)
+    if _passing(error) or isinstance(error, (*_LOST, rx.RedisClusterException)):
+        return StoreUnavailable(text or type(error).__name__)
     return StoreMisbehaved(text)

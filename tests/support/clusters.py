@@ -141,6 +141,14 @@ class ReplicatedCluster:
         """Ends `lose_touch`."""
         find_touch(replica)
 
+    def add(self) -> EmbeddedStore:
+        """A new member that holds no slot yet; waits until all know it."""
+        number = len(self.servers)
+        newcomer = self._start_member(f"newcomer-{number}")
+        wait_until(self._all_met, "the members know each other")
+        self.wait_whole()
+        return newcomer
+
     def restart(self, ended: EmbeddedStore) -> EmbeddedStore:
         """Starts a server that has ended again, on its port and data; it finds its place itself."""
         again = EmbeddedStore.start(
@@ -224,26 +232,24 @@ class ReplicatedCluster:
         self._buses[server.port] = str(server.command("CONFIG", "GET", "cluster-port")[1])
 
     def _add_replicas(self, primaries: list[EmbeddedStore], count: int) -> None:
-        replicas = []
-        for number in range(len(primaries) * count):
-            replica = EmbeddedStore.start(
-                self._directory / f"replica-{number}",
-                extra=[
-                    *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
-                    *self._extra,
-                ],
-                server=self._server,
-            )
-            for known in self.servers:
-                replica.command(
-                    "CLUSTER", "MEET", "127.0.0.1", str(known.port), self._buses[known.port]
-                )
-            replicas.append(replica)
-            self._add(replica)
+        replicas = [
+            self._start_member(f"replica-{number}") for number in range(len(primaries) * count)
+        ]
         wait_until(self._all_met, "the members know each other")
         for number, replica in enumerate(replicas):
             primary = primaries[number % len(primaries)]
             replica.command("CLUSTER", "REPLICATE", self._id_of(primary))
+
+    def _start_member(self, name: str) -> EmbeddedStore:
+        member = EmbeddedStore.start(
+            self._directory / name,
+            extra=["--cluster-enabled", "yes", "--cluster-port", str(free_port()), *self._extra],
+            server=self._server,
+        )
+        for known in self.servers:
+            member.command("CLUSTER", "MEET", "127.0.0.1", str(known.port), self._buses[known.port])
+        self._add(member)
+        return member
 
     def _all_met(self) -> bool:
         ids = [self._id_of(s) for s in self.servers]
