@@ -227,6 +227,12 @@ class Store:
     def _pipeline(self) -> Any:
         return self.client.pipeline(transaction=False) if self.single else self.client.pipeline()
 
+    async def learn_slots(self) -> None:
+        """Asks a Cluster anew who holds which slot: who only listens is never told."""
+        if not self.single:
+            await self.client.initialize()
+            await self.client.nodes_manager.initialize()
+
     def nodes_of(self, channels: Sequence[str]) -> dict[str, list[str]]:
         """Channels by the store node that serves them; one nameless group where that is one."""
         if self.single:

@@ -91,9 +91,15 @@ class ReplicatedCluster:
             )
         return found
 
+    @property
+    def primaries(self) -> list[EmbeddedStore]:
+        """Those who hold slots now."""
+        return [self._server_of(m) for m in self.members() if m.slots]
+
     def primary_of(self, key: str) -> EmbeddedStore:
-        """Who holds the slot of a key."""
+        """Who holds the slot of a key; waits while nobody does."""
         slot = self.slot_of(key)
+        wait_until(lambda: any(m.holds(slot) for m in self.members()), f"slot {slot} is held")
         return self._server_of(next(m for m in self.members() if m.holds(slot)))
 
     def replica_of(self, primary: EmbeddedStore) -> EmbeddedStore:
