@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from registry.base import ms
+from registry.errors import StoreUnavailable
 from registry.holding import Holding, hold_of
 from registry.keys import PARTITIONS
 from registry.model import Selected
@@ -46,7 +48,8 @@ class Selecting(Holding, Once, Surveying):
         asker: str = "",
     ) -> list[Selected]:
         """Up to `limit` ready, live nodes that fit, the preferred and the least loaded first; held
-        for `hold_ms` if that is above 0. Empty only if no node of the whole fleet fits.
+        for `hold_ms` if that is above 0. Empty only if no node of the whole fleet fits. Raises
+        StoreUnavailable if a part of it could not be asked and nobody fits elsewhere.
 
         The same `request_id` gets the same answer again, for as long as its holds last and at
         least `request_keep_s`; `asker` tells askers apart that must not share answers.
@@ -79,15 +82,20 @@ class Selecting(Holding, Once, Surveying):
         self, wanted: Requirement, limit: int, hold_ms: int, request_id: str, work: Work | None
     ) -> list[Selected]:
         taken = _Taken(self, limit, hold_ms, request_id, work)
+        reach = _Reach()
         await taken.adopt(wanted)
         if not taken.enough():
-            async for candidates in self._candidates(wanted, limit):
+            async for candidates in self._candidates(wanted, limit, reach):
                 await taken.take(sorted(_shuffled(candidates), key=_rank(wanted)))
                 if taken.enough():
                     break
+        if not taken.found and not reach.whole:
+            raise StoreUnavailable("a part of the store can't be asked, and elsewhere nobody fits")
         return sorted(taken.found, key=_rank(wanted))
 
-    async def _candidates(self, wanted: Requirement, limit: int) -> AsyncIterator[list[Subject]]:
+    async def _candidates(
+        self, wanted: Requirement, limit: int, reach: _Reach
+    ) -> AsyncIterator[list[Subject]]:
         """Fitting nodes: first those preferred and a sample, then, exactly, everybody else."""
         seen: set[str] = set()
         enough = max(_SAMPLE, _PER_NODE * limit)
@@ -97,21 +105,26 @@ class Selecting(Holding, Once, Surveying):
         for look in (partitions[:_FIRST_LOOK], partitions[_FIRST_LOOK:]):
             if len(ids) < enough:
                 most = max(_PER_PARTITION, -(-2 * enough // len(look)))
-                ids += await self._sample(wanted.indexes(), look, most, enough - len(ids))
-        yield await self._fitting(wanted, ids, seen)
+                ids += await self._sample(wanted.indexes(), look, most, enough - len(ids), reach)
+        yield await self._fitting(wanted, ids, seen, reach)
         for names in wanted.alternatives():
             for start in range(0, PARTITIONS, _EXACT_GROUP):
                 group = partitions[start : start + _EXACT_GROUP]
-                ids = [i for i in await self._sample(names, group, 0, 0) if i not in seen]
+                ids = [i for i in await self._sample(names, group, 0, 0, reach) if i not in seen]
                 random.shuffle(ids)
                 for low in range(0, len(ids), _PAGE):
-                    yield await self._fitting(wanted, ids[low : low + _PAGE], seen)
+                    yield await self._fitting(wanted, ids[low : low + _PAGE], seen, reach)
 
     async def _sample(
-        self, names: Sequence[str], partitions: Sequence[int], most: int, enough: int
+        self,
+        names: Sequence[str],
+        partitions: Sequence[int],
+        most: int,
+        enough: int,
+        reach: _Reach,
     ) -> list[str]:
         groups = [list(partitions)] if self.store.single else [[p] for p in partitions]
-        replies = await self.store.call_many(
+        replies = await self.store.call_some(
             "sample",
             [
                 (
@@ -121,20 +134,27 @@ class Selecting(Holding, Once, Surveying):
                 for group in groups
             ],
         )
-        return [i.decode() for reply in replies for i in reply]
+        heard = [reply for reply in replies if not isinstance(reply, StoreUnavailable)]
+        reach.whole = reach.whole and len(heard) == len(replies)
+        return [i.decode() for reply in heard for i in reply]
 
     async def _fitting(
-        self, wanted: Requirement, ids: Iterable[str], seen: set[str]
+        self, wanted: Requirement, ids: Iterable[str], seen: set[str], reach: _Reach
     ) -> list[Subject]:
         """Those of the ids not seen yet that may be given this work now."""
         new = [i for i in dict.fromkeys(ids) if i not in seen]
         seen.update(new)
         timeout = ms(self.settings.heartbeat_timeout_s)
-        return [
-            s
-            for s in await self.subjects(new, report=wanted.asks_reports)
-            if s is not None and wanted.fits(s, timeout)
-        ]
+        subjects, whole = await self.subjects_in_reach(new, report=wanted.asks_reports)
+        reach.whole = reach.whole and whole
+        return [s for s in subjects if wanted.fits(s, timeout)]
+
+
+@dataclass
+class _Reach:
+    """Whether a selection could ask the whole store; a Cluster may be away in part."""
+
+    whole: bool = True
 
 
 class _Taken:

@@ -8,6 +8,7 @@ one of the three exceptions of `registry.errors`, never the client library's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -21,7 +22,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from registry.clock import StoreClock
 from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnavailable
-from registry.script import load
+from registry.script import Script, load
 
 T = TypeVar("T")
 
@@ -136,14 +137,13 @@ class Store:
     async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Runs one script."""
         script = load(name, self.genuine)
+        return await self.asked(lambda: self._script(script, keys, args))
 
-        async def ask() -> Any:
-            try:
-                return await self._run("EVALSHA", script.sha, len(keys), *keys, *args)
-            except rx.NoScriptError:
-                return await self._run("EVAL", script.text, len(keys), *keys, *args)
-
-        return await self.asked(ask)
+    async def _script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return await self._run("EVALSHA", script.sha, len(keys), *keys, *args)
+        except rx.NoScriptError:
+            return await self._run("EVAL", script.text, len(keys), *keys, *args)
 
     async def _run(self, *command: Any) -> Any:
         try:
@@ -185,11 +185,39 @@ class Store:
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
     ) -> list[Any]:
         """Runs one script several times, in one round trip to each store node concerned."""
-        script = load(name, self.genuine)
         return await self._many(
-            [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls],
-            lambda place: self.call(name, *calls[place]),
+            _packed(load(name, self.genuine), calls), lambda place: self.call(name, *calls[place])
         )
+
+    async def call_some(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+    ) -> list[Any]:
+        """As `call_many`, for calls that have nothing to do with each other. On a Cluster, of
+        which a part may be away, a StoreUnavailable stands for each reply that could not be had,
+        and a slot on its way is not waited for.
+
+        Raises StoreUnavailable only where one server holds everything."""
+        if self.single or not calls:
+            return await self.call_many(name, calls)
+        script = load(name, self.genuine)
+        try:
+            replies = await self._pipelined(_packed(script, calls))
+        except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
+            replies = [error] * len(calls)
+        lost = False
+        for place, reply in enumerate(replies):
+            if isinstance(reply, (rx.NoScriptError, rx.AskError, *_TORN)):
+                try:
+                    replies[place] = await self._script(script, *calls[place])
+                except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
+                    replies[place] = error
+            if isinstance(replies[place], Exception):
+                replies[place] = _away(replies[place])
+                lost = True
+        if lost:
+            with contextlib.suppress(*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException):
+                await self.learn_slots()
+        return replies
 
     async def commands(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Runs plain commands, each about one key, and returns their replies in order."""
@@ -208,14 +236,7 @@ class Store:
         if len(commands) == 1:
             return [await alone(0)]
 
-        async def ask() -> list[Any]:
-            pipe = self._pipeline()
-            for command in commands:
-                pipe.execute_command(*command)
-            # Raised from a pipeline, errors lose their code and carry all that was sent.
-            return list(await pipe.execute(raise_on_error=False))
-
-        replies = await self.asked(ask)
+        replies = await self.asked(lambda: self._pipelined(commands))
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
                 torn = isinstance(reply, _TORN) and not self.single
@@ -224,8 +245,12 @@ class Store:
                 replies[place] = await alone(place)
         return replies
 
-    def _pipeline(self) -> Any:
-        return self.client.pipeline(transaction=False) if self.single else self.client.pipeline()
+    async def _pipelined(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipe = self.client.pipeline(transaction=False) if self.single else self.client.pipeline()
+        for command in commands:
+            pipe.execute_command(*command)
+        # Raised from a pipeline, errors lose their code and carry all that was sent.
+        return list(await pipe.execute(raise_on_error=False))
 
     async def learn_slots(self) -> None:
         """Asks a Cluster anew who holds which slot: who only listens is never told."""
@@ -267,6 +292,22 @@ class Store:
     async def ping(self) -> None:
         """Raises StoreUnavailable unless the store answers now."""
         await self.asked(lambda: self.client.ping())
+
+
+def _packed(
+    script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+) -> list[tuple[Any, ...]]:
+    return [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+
+
+def _away(error: Exception) -> StoreUnavailable:
+    """A failed reply of a Cluster as a part of it that is away. Raises what is a bug of ours."""
+    if isinstance(error, _TORN):
+        return StoreUnavailable(f"the client lost its way: {error}")
+    found = _translated(error)
+    if not isinstance(found, StoreUnavailable):
+        raise found from error
+    return found
 
 
 def _worth_another_try(error: Exception) -> bool:

@@ -18,13 +18,13 @@ import pytest_asyncio
 
 from registry.embedded import EmbeddedStore
 from registry.errors import StoreRefused, StoreUnavailable
-from registry.keys import Keys
-from registry.model import BeatOutcome
+from registry.keys import PARTITIONS, Keys, partition_of
+from registry.model import BeatAnswer, BeatOutcome
 from registry.registry import Registry
 from registry.settings import RegistrySettings
 from registry.store import Store
 from tests.support.clusters import ReplicatedCluster
-from tests.support.fleet import Fleet, until
+from tests.support.fleet import Fleet, asks, until
 from tests.support.launching import wait_until
 from tests.support.stores import Stores, debian_redis
 from tests.support.trouble import (
@@ -315,15 +315,15 @@ async def test_a_script_with_keys_on_both_sides_of_a_move_waits_for_its_end(
     await fleet.make_ready(NODE)
     with moving(cluster, KEYS.node(NODE)) as move:
         move.send_ahead(2)
-        beat = asyncio.ensure_future(fleet.beat(NODE))
+        done = asyncio.ensure_future(registry.job_result(NODE, f"sid-{NODE}", failed=True, jobs=0))
 
         async def tried_again() -> bool:
             return move.met("TRYAGAIN") > 20  # more often than the client library would by itself
 
         await until(tried_again, "the script is tried again and again")
-        assert not beat.done()
-    assert (await beat).outcome is BeatOutcome.FINE
-    assert (await fleet.facts(NODE)).window == "P"
+        assert not done.done()
+    assert await done
+    assert (await fleet.facts(NODE)).window == "j"
 
 
 async def test_a_move_that_does_not_end_is_an_outage_and_no_bug(
@@ -333,14 +333,62 @@ async def test_a_move_that_does_not_end_is_an_outage_and_no_bug(
     registry = Registry(store, replace(RegistrySettings(), redis_prefix="test"))
     fleet = Fleet(registry)
     await fleet.make_ready(NODE)
-    beat = fleet.beat_of(NODE)
     with moving(cluster, KEYS.node(NODE)) as move:
         move.send_ahead(2)
         with pytest.raises(StoreUnavailable) as told:
-            await registry.beat([beat])
+            await registry.job_result(NODE, f"sid-{NODE}", failed=True, jobs=0)
         assert not isinstance(told.value, StoreRefused)
         assert move.met("TRYAGAIN")
-    assert [a.outcome for a in await registry.beat([beat])] == [BeatOutcome.FINE]
+    assert await registry.job_result(NODE, f"sid-{NODE}", failed=True, jobs=0)
+
+
+async def test_a_slot_on_its_way_holds_up_the_beats_of_its_own_nodes_alone(
+    cluster: ReplicatedCluster, store: Store
+) -> None:
+    registry = Registry(store, replace(RegistrySettings(), redis_prefix="test"))
+    fleet = Fleet(registry)
+    for name in (NODE, OTHER):
+        await fleet.make_ready(name)
+    beats = [fleet.beat_of(name) for name in (NODE, OTHER)]
+    with moving(cluster, KEYS.node(NODE)) as move:
+        move.send_ahead(2)
+        assert await registry.beat(beats) == [None, BeatAnswer(BeatOutcome.FINE)]
+        assert await registry.beat(beats[:1]) == [None]
+        assert move.met("TRYAGAIN")
+    assert await registry.beat(beats) == [BeatAnswer(BeatOutcome.FINE)] * 2
+    assert [(await fleet.facts(name)).window for name in (NODE, OTHER)] == ["P", "P"]
+
+
+async def test_selection_looks_elsewhere_and_says_when_it_can_not(
+    cluster: ReplicatedCluster, store: Store
+) -> None:
+    registry = Registry(store, replace(RegistrySettings(), redis_prefix="test"))
+    fleet = Fleet(registry)
+    await fleet.make_ready(NODE, capabilities=("any", "asr:zh", "tts:en"))
+    await fleet.make_ready(OTHER, capabilities=("any", "asr:zh"))
+    with moving(cluster, KEYS.node(NODE)) as move:
+        move.send_ahead(4)
+        assert [s.node_id for s in await registry.select(asks("any", "asr:zh"), 2)] == [OTHER]
+        with pytest.raises(StoreUnavailable):
+            await registry.select(asks("any", "tts:en"))
+    assert len(await registry.select(asks("any", "asr:zh"), 2)) == 2
+
+
+async def test_a_partition_on_its_way_is_left_out_of_a_patrol_and_not_missed_later(
+    cluster: ReplicatedCluster, store: Store
+) -> None:
+    registry = Registry(store, replace(RegistrySettings(), redis_prefix="test"))
+    fleet = Fleet(registry)
+    await fleet.register(NODE)
+    await fleet.beat(NODE)
+    every = list(range(PARTITIONS))
+    stuck = partition_of(NODE)
+    with moving(cluster, KEYS.node(NODE)) as move:
+        move.send_ahead(2)
+        found = await registry.patrol(every, "one", observe=True, limit=10)
+        assert [look.partition for look in found] == [p for p in every if p != stuck]
+    (look,) = await registry.patrol([stuck], "one", observe=True, limit=10)
+    assert look.marked == (NODE,)
 
 
 async def test_a_slot_moves_to_a_server_nobody_has_heard_of(tmp_path: Path) -> None:
