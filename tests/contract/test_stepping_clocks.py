@@ -1,0 +1,25 @@
+"""A store that failed over may bring another clock: what the former wrote lies in the future."""
+
+from __future__ import annotations
+
+from registry.registry import Registry
+from tests.support.fleet import Fleet, asks
+
+_MINUTE_MS = 60_000
+
+
+async def test_a_beat_makes_a_node_live_though_its_last_one_lies_in_the_future(
+    registry: Registry,
+) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready()
+    facts = await fleet.facts()
+    client, keys = registry.store.client, registry.keys
+    await client.hset(keys.node("node-A"), "beat", facts.last_beat + _MINUTE_MS)
+    await client.pexpire(keys.ttl("node-A"), facts.ttl_ms + _MINUTE_MS)
+    assert not await registry.select(asks("any"))
+    await fleet.beat()
+    assert [s.node_id for s in await registry.select(asks("any"))] == ["node-A"]
+    after = await fleet.facts()
+    assert facts.last_beat <= after.last_beat <= after.now
+    assert after.window[:1] == "P"
