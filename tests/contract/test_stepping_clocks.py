@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry.keys import partition_of
 from registry.registry import Registry
 from tests.support.fleet import Fleet, asks
 
@@ -23,3 +24,20 @@ async def test_a_beat_makes_a_node_live_though_its_last_one_lies_in_the_future(
     after = await fleet.facts()
     assert facts.last_beat <= after.last_beat <= after.now
     assert after.window[:1] == "P"
+
+
+async def test_alarms_are_set_back_with_the_clock(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.register()
+    partition = partition_of("node-A")
+    first = (await registry.patrol([partition], "one", observe=True, limit=10))[0]
+    before = (await fleet.facts()).due
+    client, key = registry.store.client, registry.keys.swept(partition)
+    run_id = (await client.get(key)).decode().split(" ")[1]
+    await client.set(key, f"{first.now + 20_000} {run_id}")
+    second = (await registry.patrol([partition], "one", observe=True, limit=10))[0]
+    stepped = first.now + 20_000 - second.now
+    assert (await fleet.facts()).due == before - stepped
+    await client.set(key, f"{second.now + 20 * _MINUTE_MS} {run_id}")
+    found = (await registry.patrol([partition], "one", observe=True, limit=10))[0]
+    assert found.due == ("node-A",)
