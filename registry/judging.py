@@ -126,9 +126,12 @@ class Judging(Base):
         k, p = self.keys, partition_of(node_id)
         await self.store.call(
             "arm",
-            [k.node(node_id), k.intent(node_id), k.unobserved(p), k.due(p), k.roll(p)],
+            [
+                k.node(node_id), k.intent(node_id), k.unobserved(p), k.due(p), k.roll(p),
+                k.ttl(node_id),
+            ],
             [node_id, self.limits, not_before_ms],
-        )
+        )  # fmt: skip
 
     async def expire(self, facts: Facts) -> bool:
         """Deletes a record whose retention is over; False if it is not what was judged."""

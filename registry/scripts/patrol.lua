@@ -9,11 +9,10 @@
 -- Idempotent but for SPOP; a popped id's alarm is set 5 s ahead first, so a sweeper that dies with
 -- it loses nothing. Written as a write script so that it is refused whenever beats would be.
 --@include clock
--- Alarms were set by a clock that was ahead; those who died since must not live on by its lead.
-local function set_back(due, now, gap)
-  local ahead = redis.call('ZRANGEBYSCORE', due, '(' .. int(now), '+inf', 'WITHSCORES')
-  for i = 1, #ahead, 2 do
-    redis.call('ZADD', due, int(math.max(now, tonumber(ahead[i + 1]) + gap)), ahead[i])
+-- A clock that stepped back is another's: every alarm, and every key, was set by one ahead.
+local function ring_all(due, now)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '(' .. int(now), '+inf')) do
+    redis.call('ZADD', due, int(now), id)
   end
 end
 local owner, lease_ms, observe = ARGV[1], ARGV[2], ARGV[3] == '1'
@@ -40,7 +39,7 @@ for i = 1, #KEYS, 5 do
         if gap > gap_ms or gap < 0 or run ~= run_id then
           redis.call('INCRBY', unobserved, int(gap))
         end
-        if gap < 0 then set_back(due, now, gap) end
+        if gap < 0 then ring_all(due, now) end
       end
       redis.call('SET', swept, int(now) .. ' ' .. run_id)
     end
