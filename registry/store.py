@@ -55,6 +55,7 @@ class Store:
         self.timeout_s = timeout_s
         self.clock = StoreClock()
         self._under_way = asyncio.Semaphore(_QUESTIONS)
+        self._sentinels: list[Redis] = []
         self._url = ""
 
     @classmethod
@@ -100,6 +101,7 @@ class Store:
                 path[0] if path else "mymaster", db=int(path[1]) if len(path) > 1 else 0
             )
             store = cls(client, single=True, genuine=True, timeout_s=timeout_s)
+            store._sentinels = sentinel.sentinels
         else:
             raise ValueError(
                 f"the store's URL begins with {parts.scheme!r}; expected redis, rediss, "
@@ -110,7 +112,8 @@ class Store:
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self.client.aclose()
+        for client in (self.client, *self._sentinels):
+            await client.aclose()
 
     async def asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Runs one question to the store; a slot in motion is waited for, up to the time-out.
