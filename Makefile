@@ -41,6 +41,7 @@ docs: env ## draw the diagrams, tables and panels of docs/ from the code and a r
 	$(BIN)/python -m tests.support.handbook
 	$(BIN)/python -m tests.examples $(ARGS)
 	$(BIN)/python -m gateway.api.document $(ARGS)
+	$(BIN)/python -m gateway.api.asyncapi $(ARGS)
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -54,6 +54,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
         asked = await Registry.connect(settings)
         app.state.gate = gate
         app.state.registry = asked
+        app.state.tail = gate.tail
         await gate.start()
         access.announce()
         try:

@@ -24,6 +24,7 @@ from gateway.presence import Presence
 from gateway.relay import Relay
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.tail import Tail
 from gateway.tokens import JoinTokens, NodeTokens
 from gateway.wheel import Wheel
 from registry.errors import StoreError
@@ -72,6 +73,12 @@ class Gate:
             factor=settings.reap_factor,
             register_timeout_s=settings.register_timeout_s,
         )
+        self.tail = Tail(
+            registry,
+            metrics,
+            poll_s=settings.watch_poll_s,
+            buffer_bytes=settings.watch_buffer_bytes,
+        )
         self.services = Services(
             gateway_id=self.gateway_id,
             settings=settings,
@@ -89,7 +96,8 @@ class Gate:
     async def start(self) -> None:
         """Starts every loop; the store may be away."""
         for run in (
-            self.clock.run, self.batcher.run, self.relay.run, self.presence.run, self.wheel.run
+            self.clock.run, self.batcher.run, self.relay.run, self.presence.run, self.wheel.run,
+            self.tail.run,
         ):  # fmt: skip
             self._tasks.append(asyncio.create_task(_for_ever(run)))
         log(logger, logging.INFO, "gateway_started", gateway=self.gateway_id)
@@ -105,8 +113,10 @@ class Gate:
         await self.registry.close()
 
     async def drain(self) -> None:
-        """Unready at once; then every socket is asked to go elsewhere, a paced few at a time."""
+        """Unready at once; who watches is asked to go elsewhere, then every socket, a paced few at
+        a time."""
         self.draining = True
+        self.tail.end()
         sockets = list(self.sockets)
         random.shuffle(sockets)
         log(logger, logging.INFO, "draining", sockets=len(sockets))

@@ -33,6 +33,16 @@ def without_time_limit(request: Request) -> None:
     deadline.reschedule(None)
 
 
+def still_admitted(request: Request) -> bool:
+    """Whether the same asker would be let in now; for answers that take long."""
+    access: Access = request.state.access
+    admitted: Principal = request.state.principal
+    try:
+        return access.who(request.scope) == admitted
+    except ProblemError:
+        return False
+
+
 class Guard:
     """ASGI middleware; endpoints find who asks at `request.state.principal` (Principal)."""
 
@@ -71,6 +81,7 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         state = scope.setdefault("state", {})
         state["principal"] = self._admit(scope)
+        state["access"] = self._access
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 state["deadline"] = deadline

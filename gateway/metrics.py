@@ -85,6 +85,28 @@ class Metrics:
             ["route", "method", "status"],
             registry=registry,
         )
+        self.watchers = Gauge("muster_watchers", "Readers of events.", registry=registry)
+        self.events_sent = Counter(
+            "muster_events_sent", "Events sent to readers.", registry=registry
+        )
+        self.event_reads = Counter(
+            "muster_event_reads",
+            "Reads of the store for events: one for all readers (tail), or for one (behind).",
+            ["way"],
+            registry=registry,
+        )
+        self.event_gaps = Counter(
+            "muster_event_gaps",
+            "Readers told that events were lost to them, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.watchers_ended = Counter(
+            "muster_watchers_ended",
+            "Readers of events whose stream was ended here, by reason.",
+            ["reason"],
+            registry=registry,
+        )
         build = Gauge(
             "muster_build_info", "What is running.", ["version", "python"], registry=registry
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.admission import Ask, Attempt, Decision, Duplicate, Holder, Policy, decide
 from gateway.relay import Relay
+from registry.events import EventType
 from registry.keys import partition_of
 from registry.logs import log
 from registry.model import UNLABELLED, Existing, OperatorLabels
@@ -60,11 +61,11 @@ class Ownership:
 
     async def _note(self, existing: Existing, attempt: Attempt) -> None:
         detail: dict[str, Any] = {
-            "id": existing.node_id,
             "holder_boot_id": existing.boot_id,
             "holder_address": existing.address,
             "boot_id": attempt.boot_id,
             "address": attempt.address,
         }
-        log(logger, logging.WARNING, "duplicate_identity", **detail)
-        await self._registry.note(partition_of(existing.node_id), "duplicate_identity", detail)
+        id_, kind = existing.node_id, EventType.DUPLICATE_IDENTITY
+        log(logger, logging.WARNING, "duplicate_identity", node_id=id_, **detail)
+        await self._registry.note(partition_of(id_), kind, detail, existing)

@@ -16,7 +16,9 @@ from collections.abc import Generator
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.api.streaming import ABORT
 from gateway.app import make_app
 from gateway.gate import Gate
 from gateway.settings import GatewaySettings
@@ -27,6 +29,14 @@ from registry.logs import configure, log
 logger = logging.getLogger("muster.gateway")
 
 BACKLOG = 4096
+
+
+class ApiProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, of which a stream can cut the connection."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[dict-item]
 
 
 class Server(uvicorn.Server):
@@ -47,6 +57,7 @@ def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop" if _has_uvloop() else "asyncio",
+        http=ApiProtocol,
         ws=NodeProtocol,
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=None,

@@ -69,6 +69,19 @@ class GatewaySettings(RegistrySettings):
         "Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are "
         "believed; nobody's if not given.",
     )
+    watch_poll_s: float = setting(
+        0.1, "How often the store is asked for new events while anybody watches."
+    )
+    watch_keepalive_s: float = setting(
+        15.0, "How long a stream of events may be silent before a comment is sent."
+    )
+    watch_patience_s: float = setting(
+        30.0, "How long a reader of events may take nothing before its connection is cut."
+    )
+    watch_buffer_bytes: int = setting(
+        33_554_432,
+        "Recent events kept in memory for all readers; one that falls further behind is cut off.",
+    )
     tls_cert_file: str | None = setting(
         None,
         "The certificate chain (PEM) for https and wss; it is read again when it changes.",
@@ -125,6 +138,11 @@ class GatewaySettings(RegistrySettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("port", self.port <= 65535, "a port, 0 to 65535")
+        self.require(
+            "watch_buffer_bytes",
+            self.watch_buffer_bytes >= 1_048_576,
+            "at least 1048576, as what is read at once must not push itself out",
+        )
         try:
             entries(self.api_tokens, "entry")
         except EntryError as error:

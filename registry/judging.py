@@ -8,7 +8,7 @@ from typing import Any
 from registry.base import Base, lines, ms, number, text
 from registry.errors import StoreUnavailable
 from registry.keys import partition_of
-from registry.model import Act, Change, Decision, Facts, Patrolled, Stale, Status
+from registry.model import Act, Change, Decision, Existing, Facts, Patrolled, Stale, Status
 
 
 class Judging(Base):
@@ -62,6 +62,7 @@ class Judging(Base):
                         next_due=int(row[3]),
                         unobserved=int(row[1]),
                         swept=int(row[2]),
+                        added=int(row[6]),
                     )
                 )
         return found
@@ -215,13 +216,20 @@ class Judging(Base):
         if fields:
             await self.store.commands([("HSET", self.keys.counts(partition), *fields)])
 
-    async def note(self, partition: int, kind: str, detail: dict[str, Any]) -> None:
-        """Adds an event that is no transition."""
+    async def note(
+        self, partition: int, kind: str, detail: dict[str, Any], about: Existing | None = None
+    ) -> None:
+        """Adds an event that is no transition, about one node or about none."""
+        named = []
+        if about is not None:
+            named = ["id", about.node_id]
+            labels = [name[6:] for name in about.capabilities if name.startswith("label:")]
+            named += ["lab", "\n".join(labels)] if labels else []
         await self.store.commands(
             [
                 (
                     "XADD", self.keys.events(partition), "MAXLEN", "~",
-                    self.settings.events_per_partition, "*", "type", kind, "at",
+                    self.settings.events_per_partition, "*", "type", kind, *named, "at",
                     self.clock.now_ms(), "detail", json.dumps(detail, separators=(",", ":")),
                 )
             ]

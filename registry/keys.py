@@ -80,6 +80,10 @@ class Keys:
     def events(self, partition: int) -> str:
         return f"{self._heads[partition]}ev"
 
+    def epoch(self) -> str:
+        """A random word that tells this store from one that took its place."""
+        return f"{self.prefix}:{{ev}}:epoch"
+
     def lease(self, partition: int) -> str:
         return f"{self._heads[partition]}lease"
 

@@ -313,7 +313,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Patrolled:
-    """One sweeper's look at one partition: held or not, and what waits there."""
+    """One sweeper's look at one partition: held or not, and what waits there. `added` is unobserved
+    time that was just found, ms; it is negative where the store's clock stepped back."""
 
     partition: int
     held: bool
@@ -323,6 +324,7 @@ class Patrolled:
     next_due: int
     unobserved: int
     swept: int
+    added: int
 
 
 @dataclass(frozen=True, slots=True)

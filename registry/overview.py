@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from registry.base import Base, ms, number, text
 from registry.capabilities import CORE
+from registry.events import EventType
 from registry.keys import PARTITIONS
 from registry.listing import Filter
 from registry.looks import Looks
@@ -239,7 +240,7 @@ class Alarms(Base):
         """Lets go of the brake: whoever is silent is called so at once. Whether it held."""
         now = await self.synchronise()
         keep_ms = ms(self.settings.offline_brake_most_s)
-        event = ("type", "operator_release_brake", "who", who, "why", why, "at", now)
+        event = ("type", EventType.OPERATOR_RELEASE_BRAKE, "who", who, "why", why, "at", now)
         held, *_ = await self.store.commands(
             [
                 ("HLEN", self.keys.brakes()),

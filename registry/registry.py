@@ -2,7 +2,7 @@
 
 Gateways write facts (`writing`, `presence`), sweepers judge (`judging`), operators intend
 (`operating`), schedulers select and hold (`selecting`, `holding`), everybody looks (`surveying`,
-`reading`). None of the writers knows the others.
+`reading`) and follows what happens (`tailing`). None of the writers knows the others.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from registry.reading import Reading
 from registry.selecting import Selecting
 from registry.settings import RegistrySettings
 from registry.store import Store
+from registry.tailing import Tailing
 from registry.writing import Writing
 
 
-class Registry(Writing, Operating, Presence, Judging, Selecting, Overseeing, Alarms, Reading):
+class Registry(
+    Writing, Operating, Presence, Judging, Selecting, Overseeing, Alarms, Reading, Tailing
+):
     """Everything that can be asked of the store, under one prefix."""
 
     @classmethod

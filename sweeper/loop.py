@@ -17,6 +17,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from registry.errors import StoreError, StoreUnavailable
+from registry.events import EventType
 from registry.keys import PARTITIONS
 from registry.logs import log
 from registry.model import Facts, Patrolled, Reason, Stale
@@ -173,6 +174,7 @@ class Sweeper:
         if observe:
             most = max((look.unobserved for look in found if look.held), default=0)
             self.metrics.unobserved.set(most / 1000)
+            await self._tell_unobserved([look for look in found if look.added])
         if any(self.settings.pass_batch in (len(k.marked), len(k.due)) for k in waiting):
             return 0.0
         nexts = [look.next_due - look.now for look in found if look.held and look.next_due]
@@ -231,6 +233,14 @@ class Sweeper:
                 raise
             log(logger, logging.WARNING, "partition_lost", partition=look.partition,
                 error=str(error))  # fmt: skip
+
+    async def _tell_unobserved(self, found: list[Patrolled]) -> None:
+        """One event for all partitions in which time was found that nobody observed."""
+        if found:
+            longest = max((look.added for look in found), key=abs)
+            log(logger, logging.WARNING, "unobserved", ms=longest, partitions=len(found))
+            seen = {"ms": longest, "partitions": len(found)}
+            await self.registry.note(found[0].partition, EventType.UNOBSERVED, seen)
 
     async def _judge(self, look: Patrolled) -> None:
         ids = list(dict.fromkeys((*look.marked, *look.due)))
@@ -295,7 +305,7 @@ class Sweeper:
             braked = bool(brake.since)
             log(logger, logging.ERROR, "mass_expiry", lost=brake.lost, living=living, braked=braked)
             seen = {"lost": brake.lost, "living": living}
-            await registry.note(min(self.held, default=0), "mass_expiry", seen)
+            await registry.note(min(self.held, default=0), EventType.MASS_EXPIRY, seen)
             await registry.note_mass_expiry(brake.lost, living, _MASS_SHOWN_S)
         if brake.since:
             keep_s = 5 * self.settings.observe_interval_s

@@ -18,14 +18,17 @@ from typing import Any
 import httpx
 
 from gateway.api import recorded
-from gateway.api.endpoint import Endpoint, Example
+from gateway.api.endpoint import LAST_EVENT_ID, Endpoint, Example
 from gateway.api.problems import CODES
 from gateway.api.table import TABLE
+from registry.cursor import BEGINNING, Cursor
 from registry.embedded import EmbeddedStore
 from tests.support.processes import Processes
 from tests.support.showcase import showcase
 
 FILE = Path(recorded.__file__).with_name(recorded.FILE)
+FRAMES_SHOWN = 2
+"""Of a stream: the opening, and the first event."""
 GATEWAY = "gateway-1"
 """Stands for the gateway's id, which is new at every start."""
 
@@ -35,6 +38,9 @@ async def record(client: httpx.AsyncClient) -> dict[str, Any]:
     ready = (await client.get("/readyz")).json()
     answers: dict[str, Any] = {}
     for endpoint in TABLE:
+        if endpoint.streams:
+            answers[endpoint.name] = await watch(client, endpoint)
+            continue
         response = await ask(client, endpoint, endpoint.example)
         assert response.status_code == (204 if endpoint.answer is None else 200), response.text
         if endpoint.answer is not None:
@@ -47,6 +53,21 @@ async def record(client: httpx.AsyncClient) -> dict[str, Any]:
     text = json.dumps(answers).replace(ready["gateway"], GATEWAY)
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+async def watch(client: httpx.AsyncClient, endpoint: Endpoint) -> str:
+    """The first frames of a stream, from the beginning of what happened."""
+    listed = (await client.get("/v1/nodes?snapshot=1&limit=1")).json()
+    beginning = str(Cursor(Cursor.read(listed["events_cursor"]).epoch, BEGINNING))
+    url = f"{endpoint.path}?{endpoint.example.query}"
+    frames: list[str] = []
+    async with client.stream("GET", url, headers={LAST_EVENT_ID: beginning}) as response:
+        assert response.status_code == 200
+        async for line in response.aiter_lines():
+            frames.append(line)
+            if frames.count("") == FRAMES_SHOWN:
+                break
+    return "\n".join(frames)
 
 
 async def ask(client: httpx.AsyncClient, endpoint: Endpoint, example: Example) -> httpx.Response:

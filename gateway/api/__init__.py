@@ -3,5 +3,6 @@
 A request passes `routing` (which row, which method), `arguments` (bytes to typed questions), a
 handler (`nodes`, `selecting`, `operating`, `fleet`), and comes back as an answer of `answers`. The
 same table gives `/openapi.json` (`openapi`), the page at `/docs` (`page`) and docs/api.md
-(`document`), so that none of them can say anything else.
+(`document`), so that none of them can say anything else. What nodes say is not part of it: the
+document of their socket is made from `muster.wire` (`asyncapi`).
 """

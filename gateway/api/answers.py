@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateway.api.frames import EventShown
+from gateway.api.frames import shown as event_shown
 from gateway.explaining import LackShown, shown
 from registry.base import ms
+from registry.cursor import event_id
+from registry.events import Event
+from registry.keys import partition_of
 from registry.model import Selected, Verdict
 from registry.reading import NodeDetail
 from registry.settings import RegistrySettings
@@ -65,6 +68,14 @@ class NodeList(Struct, frozen=True):
 
     nodes: list[NodeRow]
     cursor: Annotated[str | None, Meta(description="Where to go on; null after the last page.")]
+    now: Annotated[int, Meta(description="When it was read.")]
+    events_cursor: Annotated[
+        str | UnsetType,
+        Meta(
+            description="With `snapshot=1`: that of the first page is where to watch from; nothing "
+            "that changes after it is missed."
+        ),
+    ] = UNSET
 
 
 class VerdictShown(Struct, frozen=True):
@@ -113,7 +124,7 @@ class NodeStory(NodeRow, frozen=True, kw_only=True):
     registration: dict[str, Any]
     report: Annotated[dict[str, Any] | None, Meta(description="Its last heartbeat's.")]
     verdicts: list[VerdictShown]
-    events: Annotated[list[dict[str, Any]], Meta(description="Values are texts, but for evidence.")]
+    events: list[EventShown]
     warnings: list[Any]
     now: int
     address: Annotated[
@@ -222,7 +233,7 @@ def story(detail: NodeDetail, settings: RegistrySettings, *, for_admin: bool) ->
         verdicts=[
             VerdictShown(at, verdict, Verdict(verdict).reason) for at, verdict in detail.verdicts
         ],
-        events=[_event(event, for_admin=for_admin) for event in detail.events],
+        events=[_event(s.node_id, event, for_admin) for event in detail.events],
         warnings=s.registration.get("warnings") or [],
         now=s.now,
         address=detail.address if for_admin else UNSET,
@@ -288,22 +299,6 @@ def _operator(intent: Intent | None) -> OperatorShown | None:
     return OperatorShown(intent.who, intent.why, intent.at, intent.timeout_ms)
 
 
-def _event(event: Mapping[str, Any], *, for_admin: bool) -> dict[str, Any]:
-    """An event with its packed parts opened; addresses are for admins."""
-    opened = dict(event)
-    for name in ("evidence", "detail"):
-        if opened.get(name):
-            with contextlib.suppress(ValueError):
-                opened[name] = json.loads(opened[name])
-    shown: dict[str, Any] = opened if for_admin else _without_addresses(opened)
-    return shown
-
-
-def _without_addresses(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _without_addresses(part)
-            for name, part in value.items()
-            if not name.endswith("address")
-        }
-    return [_without_addresses(part) for part in value] if isinstance(value, list) else value
+def _event(node_id: str, stored: Mapping[str, str], for_admin: bool) -> EventShown:
+    event = Event(partition_of(node_id), event_id(stored["event_id"]), stored)
+    return event_shown(event, for_admin=for_admin)

@@ -28,7 +28,7 @@ _FIELD = re.compile(
 )
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_WITH_COMMAS = ("status", "ids")
+_WITH_COMMAS = ("status", "ids", "types", "node_id")
 
 
 def query(type_: type[msgspec.Struct] | None, pairs: Iterable[tuple[str, str]]) -> Any:

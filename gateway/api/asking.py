@@ -12,6 +12,7 @@ from gateway.access import Principal
 from gateway.api.questions import (
     NEEDS,
     CeilingsAsked,
+    EventsQuery,
     FilterBody,
     NodesQuery,
     RequirementQuery,
@@ -20,6 +21,7 @@ from gateway.api.questions import (
 from gateway.api.terms import LabelCondition, LabelTests
 from gateway.settings import GatewaySettings
 from registry.capabilities import requirement
+from registry.events import Interest
 from registry.listing import Filter
 from registry.requirement import Ceilings, LabelTest, Requirement, Skill
 
@@ -84,6 +86,17 @@ def meant(body: FilterBody | UnsetType, asker: Principal) -> Filter:
         ceilings=_ceilings(body.ceilings or CeilingsAsked()),
     )
     return _filter(body, suited, asker)
+
+
+def interest(query: EventsQuery, asker: Principal) -> Interest:
+    """Which events a stream has."""
+    labels = tuple(_label(text) for text in query.label)
+    return Interest(
+        types=frozenset(query.types),
+        node_ids=frozenset(query.node_id),
+        statuses=frozenset(query.status),
+        labels=_within(Requirement(labels=labels), asker).labels,
+    )
 
 
 def scope(asker: Principal) -> Filter | None:

@@ -15,7 +15,8 @@ def command(endpoint: Endpoint, example: Example) -> str:
     url = f"{HOST}{path}{query}"
     method = "" if endpoint.method == "GET" else f"-X {endpoint.method} "
     headers = "".join(f"-H '{name}: {value}' " for name, value in example.headers.items())
-    line = f"curl {method}{headers}{_quoted(url)}"
+    at_once = "-N " if endpoint.streams else ""
+    line = f"curl {at_once}{method}{headers}{_quoted(url)}"
     if example.body is None:
         return line
     room = WIDTH - len(line) - len(" -d ''")

@@ -59,6 +59,9 @@ def _endpoint(endpoint: Endpoint) -> Iterator[str]:
     yield from _example(endpoint, endpoint.example)
     if endpoint.answer is None:
         yield from ("Answered by `204`, without a body.", "")
+    elif endpoint.streams:
+        yield from (f"Answered by `200` and a stream, of {shapes.link(endpoint.answer)}:", "")
+        yield from ("```text", *str(recorded.answer(endpoint.name)).splitlines(), "```", "")
     else:
         yield from (f"Answered by `200` and {shapes.link(endpoint.answer)}:", "")
         yield from _json(recorded.answer(endpoint.name))

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Struct
+from starlette.responses import Response
 
 from gateway.access import Principal
 from gateway.api.shortfalls import Shortfalls
 from gateway.settings import GatewaySettings
+from gateway.tail import Tail
 from muster.wire.bearer import Role
 from muster.wire.errors import Locale
 from registry.registry import Registry
+
+LAST_EVENT_ID = "Last-Event-ID"
 
 EVERYWHERE = (
     "INVALID_PARAMETER",
@@ -31,7 +35,8 @@ EVERYWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as its handler sees it: who asks what. `path` has the parts that braces name."""
+    """One request as its handler sees it: who asks what. `path` has the parts that braces name;
+    `still_admitted` says, later, whether the asker would be let in again."""
 
     who: Principal
     registry: Registry
@@ -41,9 +46,12 @@ class Call:
     path: Mapping[str, str]
     query: Any
     body: Any
+    tail: Tail
+    last_event_id: str | None
+    still_admitted: Callable[[], bool]
 
 
-Handler = Callable[[Call], Awaitable[Struct | None]]
+Handler = Callable[[Call], Awaitable[Struct | Response | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,8 @@ class Example:
 class Endpoint:
     """What can be asked with one method of one path.
 
-    Without `answer` it is 204; one that is not `timed` may take as long as it takes. `name` is the
+    Without `answer` it is 204; one that is not `timed` may take as long as it takes. One that
+    `streams` answers with events of the shape `answer`, from `Last-Event-ID` on. `name` is the
     operation's in the OpenAPI document. `codes` are problems beside those of `EVERYWHERE`,
     `problem` is one of them with a request that meets it. `links` name operations that go on from
     the answer: their path's part → where in the answer it stands (a JSON pointer)."""
@@ -78,6 +87,7 @@ class Endpoint:
     body: Any = None
     codes: tuple[str, ...] = ()
     timed: bool = True
+    streams: bool = False
     problem: tuple[str, Example] | None = None
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

@@ -65,6 +65,8 @@ def words(type_: inspect.Type) -> str:
             return "a text" + _length(text.min_length, text.max_length, "characters")
         case inspect.LiteralType() as literal:
             return "one of " + ", ".join(map(str, literal.values))
+        case inspect.EnumType() as enum:
+            return "one of " + ", ".join(member.value for member in enum.cls)
         case inspect.ListType() | inspect.VarTupleType() as array:
             length = _length(array.min_length, array.max_length, "elements")
             return f"an array{length}, each {words(array.item_type)}"

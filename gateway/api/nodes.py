@@ -27,6 +27,8 @@ _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 async def list_nodes(call: Call) -> answers.NodeList:
     query: NodesQuery = call.query
     order = None if query.sort is UNSET else Order.of(query.sort)
+    # Asked before the nodes are looked at, so that what changes meanwhile comes after it.
+    watch_from = UNSET if query.snapshot is UNSET else str(await call.registry.event_cursor())
     try:
         found, cursor = await call.registry.listed(
             asking.shown(query, call.who), query.limit, query.cursor or None, order
@@ -35,7 +37,8 @@ async def list_nodes(call: Call) -> answers.NodeList:
         raise BadParameterError(
             "cursor", "the cursor of an earlier page of this list, with the same sort"
         ) from error
-    return answers.NodeList([answers.row(s, call.settings) for s in found], cursor)
+    rows = [answers.row(s, call.settings) for s in found]
+    return answers.NodeList(rows, cursor, call.registry.clock.now_ms(), watch_from)
 
 
 async def show_node(call: Call) -> answers.NodeStory:

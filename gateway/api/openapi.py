@@ -9,7 +9,8 @@ import msgspec
 from msgspec import inspect
 
 from gateway.api import expected, recorded
-from gateway.api.endpoint import Endpoint
+from gateway.api.endpoint import LAST_EVENT_ID, Endpoint
+from gateway.api.frames import EndShown, GapShown
 from gateway.api.problems import CODES
 from gateway.api.questions import Bulk, SelectBody
 from gateway.api.terms import END, LabelCondition, NodeId
@@ -17,10 +18,18 @@ from gateway.metrics import program_version
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
+_STREAM = "text/event-stream"
 _PROBLEM = "application/problem+json"
 _PATH = {
     "node_id": NodeId,
     "hold_id": str,
+}
+_LAST_EVENT_ID = {
+    "name": LAST_EVENT_ID,
+    "in": "header",
+    "required": False,
+    "description": "The `id` of the last event read; it goes before `after`.",
+    "schema": {"type": "string", "format": "event-cursor"},
 }
 _MORE: tuple[type[msgspec.Struct], ...] = (
     SelectBody,
@@ -60,6 +69,7 @@ def document(
 def _schemas(table: Iterable[Endpoint], hold_most_ms: int) -> dict[str, Any]:
     types = [
         *(type_ for e in table for type_ in (e.answer, e.body) if type_ is not None),
+        *(type_ for e in table if e.streams for type_ in (GapShown, EndShown)),
         *(code.document for code in CODES.values()),
     ]
     _, found = msgspec.json.schema_components(types, ref_template=_REF)
@@ -78,6 +88,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "parameters": [
             *(_path_parameter(name, endpoint) for name in endpoint.parameters),
             *_query_parameters(endpoint.query),
+            *([_LAST_EVENT_ID] if endpoint.streams else []),
         ],
         "responses": _responses(endpoint),
     }
@@ -127,13 +138,14 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.answer is None:
         responses["204"] = {"description": "Done."}
     else:
-        content = {"schema": _schema(endpoint.answer)}
+        media = _STREAM if endpoint.streams else _JSON
+        content = {"schema": {"type": "string"} if endpoint.streams else _schema(endpoint.answer)}
         example = recorded.answer(endpoint.name)
         if example is not None:
             content["example"] = example
         responses["200"] = {
             "description": "The answer.",
-            "content": {_JSON: content},
+            "content": {media: content},
             **_links(endpoint),
         }
     codes = [CODES[code] for code in endpoint.every_code]

@@ -67,7 +67,8 @@ def _html(table: Sequence[Endpoint], style: str) -> str:
         f"<title>Muster's API</title><style>{style}</style></head>",
         f'<body><div class="all">{_navigation(table, named)}<main><h1>Muster\'s API</h1>',
         f'<p class="soft">Version {escape(program_version())} · ',
-        '<a href="/openapi.json">OpenAPI 3.1</a></p>',
+        '<a href="/openapi.json">OpenAPI 3.1</a> · ',
+        '<a href="/asyncapi.json">AsyncAPI 3</a> of the node socket</p>',
         *(_prose(text) for text in ABOUT.splitlines()),
         *(_section(endpoint) for endpoint in table),
         _problems(),
@@ -111,6 +112,9 @@ def _answer(endpoint: Endpoint) -> str:
     if endpoint.answer is None:
         return "<p>Answered by <code>204</code>, without a body.</p>"
     named = _inline(shapes.link(endpoint.answer))
+    if endpoint.streams:
+        told = _code(str(recorded.answer(endpoint.name)))
+        return f"<p>Answered by <code>200</code> and a stream, of {named}:</p>{told}"
     return (
         f"<p>Answered by <code>200</code> and {named}:</p>{_json(recorded.answer(endpoint.name))}"
     )

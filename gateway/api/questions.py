@@ -72,6 +72,22 @@ class NodesQuery(RequirementQuery, frozen=True, forbid_unknown_fields=True, kw_o
         terms.LIMIT_DEFAULT
     )
     cursor: terms.Cursor | UnsetType = UNSET
+    snapshot: terms.Snapshot | UnsetType = UNSET
+
+
+class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which events a stream has, and from where on."""
+
+    types: terms.EventNames = ()
+    node_id: terms.NodeIds = ()
+    status: Annotated[
+        terms.Statuses, about("Into or out of one of these; repeated, or with commas.")
+    ] = ()
+    label: Annotated[
+        terms.LabelTexts,
+        about("Of nodes whose labels meet all of these, before or after: as in a list."),
+    ] = ()
+    after: terms.EventCursor | UnsetType = UNSET
 
 
 class ReasonQuery(Struct, frozen=True, forbid_unknown_fields=True):

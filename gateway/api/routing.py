@@ -15,14 +15,16 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.access import require
 from gateway.api import arguments
-from gateway.api.endpoint import Call, Endpoint
+from gateway.api.endpoint import LAST_EVENT_ID, Call, Endpoint
 from gateway.api.openapi import document
 from gateway.api.page import Page, page
 from gateway.api.shortfalls import Shortfalls
+from gateway.api.streaming import EventStream
 from gateway.api.table import TABLE
-from gateway.guard import without_time_limit
+from gateway.guard import still_admitted, without_time_limit
 from gateway.problem import ProblemError
 from gateway.settings import GatewaySettings
+from muster.wire import asyncapi
 from muster.wire.errors import pick_locale
 from registry.base import ms
 from registry.errors import StoreUnavailable
@@ -32,7 +34,7 @@ logger = logging.getLogger("muster.gateway")
 
 
 def routes(settings: GatewaySettings) -> list[Route]:
-    """The API's routes; the application's state must hold `registry` once it serves."""
+    """The API's routes; the application's state must hold `registry` and `tail` once it serves."""
     shortfalls = Shortfalls()
     paths: dict[str, list[Endpoint]] = {}
     for endpoint in TABLE:
@@ -42,6 +44,7 @@ def routes(settings: GatewaySettings) -> list[Route]:
     read = _read()
     return [
         Route("/openapi.json", _Fixed(described, {"Content-Type": "application/json"})),
+        Route("/asyncapi.json", _Fixed(_of_sockets(), {"Content-Type": "application/json"})),
         Route("/docs", _Fixed(read.html, read.headers)),
         *(Route(path, _Path(found, settings, shortfalls)) for path, found in paths.items()),
     ]
@@ -52,6 +55,11 @@ def _described(asks_for_tokens: bool, hold_most_ms: int) -> bytes:
     return msgspec.json.encode(
         document(TABLE, asks_for_tokens=asks_for_tokens, hold_most_ms=hold_most_ms)
     )
+
+
+@cache
+def _of_sockets() -> bytes:
+    return msgspec.json.encode(asyncapi.document())
 
 
 @cache
@@ -113,9 +121,14 @@ class _Path(_Methods):
     async def answer(self, method: str, request: Request) -> Response:
         endpoint = self._endpoints[method]
         try:
-            found = await endpoint.handler(await self._call(endpoint, request))
+            call = await self._call(endpoint, request)
+            if endpoint.streams and request.method == "HEAD":
+                return EventStream.head()
+            found = await endpoint.handler(call)
             if found is None:
                 return Response(status_code=204)
+            if isinstance(found, Response):
+                return found
             return Response(msgspec.json.encode(found), media_type="application/json")
         except (ProblemError, StoreUnavailable):
             raise
@@ -142,6 +155,9 @@ class _Path(_Methods):
             path=request.path_params,
             query=query,
             body=body,
+            tail=request.app.state.tail,
+            last_event_id=request.headers.get(LAST_EVENT_ID),
+            still_admitted=lambda: still_admitted(request),
         )
 
 

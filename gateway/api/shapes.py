@@ -11,6 +11,7 @@ from msgspec import Struct, inspect
 
 from gateway.api import expected
 from gateway.api.endpoint import Endpoint
+from gateway.api.frames import EndShown, GapShown
 from gateway.api.problems import Problem
 
 
@@ -55,6 +56,7 @@ def mentioned(table: Iterable[Endpoint]) -> list[type[Struct]]:
         asked = kinds(endpoint.body) if endpoint.body is not None else []
         waiting += asked if len(asked) > 1 else [f.type for body in asked for f in body.fields]
         waiting += [struct(endpoint.answer)] if endpoint.answer is not None else []
+        waiting += [struct(GapShown), struct(EndShown)] if endpoint.streams else []
     while waiting:
         for info in _structs(waiting.pop()):
             if info.cls.__name__ not in found:
@@ -103,6 +105,8 @@ def _what(type_: inspect.Type) -> str:
             return f"by name: {what(mapping.value_type)}"
         case inspect.LiteralType() as literal:
             return ", ".join(f"`{value}`" for value in literal.values)
+        case inspect.EnumType() as enum:
+            return ", ".join(f"`{member.value}`" for member in enum.cls)
         case inspect.UnionType() as union:
             parts = (t for t in union.types if not isinstance(t, inspect.NoneType))
             return " or ".join(_what(part) for part in parts)

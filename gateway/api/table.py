@@ -6,7 +6,7 @@ An example's request is written here; its answer was recorded from a running sys
 
 from __future__ import annotations
 
-from gateway.api import fleet, nodes, operating, selecting
+from gateway.api import events, fleet, nodes, operating, selecting
 from gateway.api.answers import (
     BulkDone,
     Done,
@@ -17,9 +17,11 @@ from gateway.api.answers import (
     Selection,
 )
 from gateway.api.endpoint import Endpoint, Example
+from gateway.api.frames import EventShown
 from gateway.api.questions import (
     BulkBody,
     DrainBody,
+    EventsQuery,
     LabelsBody,
     NodesQuery,
     ReasonQuery,
@@ -94,6 +96,24 @@ TABLE: tuple[Endpoint, ...] = (
             "explainNode": {"node_id": "/nodes/0/node_id"},
             "drainNode": {"node_id": "/nodes/0/node_id"},
         },
+    ),
+    Endpoint(
+        "GET",
+        "/v1/events",
+        "watchEvents",
+        Role.READ,
+        events.watch_events,
+        "Watch what happens",
+        "A stream of server-sent events that does not end by itself: each frame has the kind as "
+        "`event`, a cursor as `id` and an EventShown as `data`. Every condition narrows. Send the "
+        "last `id` as `Last-Event-ID` (browsers do) or `after`, to any gateway, to go on without a "
+        "gap or a repetition. Where that can't be done an event `gap` (GapShown) says so: list the "
+        "nodes anew. A gateway that ends the stream says why with an event `end` (EndShown).",
+        Example(query="types=transition&status=ready"),
+        answer=EventShown,
+        query=EventsQuery,
+        timed=False,
+        streams=True,
     ),
     Endpoint(
         "GET",

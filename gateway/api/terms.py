@@ -10,6 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from registry.cursor import CURSOR_LENGTH_MOST
+from registry.events import EventType
+
 END = r"(?![\s\S])"
 """The very end of a text. `$` would also match before a last newline here, but not in JSON Schema;
 the documents show `$`."""
@@ -167,6 +170,28 @@ Cursor = Annotated[
         min_length=1,
         max_length=512,
         extra_json_schema={"format": "cursor"},
+    ),
+]
+
+Snapshot = Annotated[
+    Literal["1"], about("`1`: the answer also says from where on to watch (`events_cursor`).")
+]
+
+# Which events
+
+EventNames = Annotated[tuple[EventType, ...], about("Of these kinds; repeated, or with commas.")]
+NodeIds = Annotated[
+    tuple[NodeId, ...],
+    about("About one of these nodes; repeated, or with commas.", max_length=_IDS_MOST),
+]
+EventCursor = Annotated[
+    str,
+    about(
+        "Where to go on: the `id` of the last event, or the `events_cursor` of a list. Without, "
+        "from now on.",
+        min_length=1,
+        max_length=CURSOR_LENGTH_MOST,
+        extra_json_schema={"format": "event-cursor"},
     ),
 ]
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from muster.cli import token
+from muster.cli import choosing, fleet, nodes, operating, token
 from muster.cli.agent import app as agent_app
-from muster.cli.up import Plan, default_data_dir
-from muster.cli.up import up as run_up
 
 _EXAMPLES = """
 \b
@@ -25,6 +22,13 @@ Examples:
   muster gateway settings                every setting of a gateway, and its source
   muster agent run --server wss://…      a GPU machine joins the fleet
   muster token new --name me --role read a token for the HTTP API, and the line that admits it
+  muster nodes --status degraded         machines that are not well; `muster node ID` tells why
+  muster select --nmt zh:en              who can do this now
+  muster drain ID --reason "new driver"  no more work for this machine
+
+\b
+Verbs that ask a gateway find it by --server or MUSTER_SERVER (http://127.0.0.1:8080), and
+send the token in MUSTER_TOKEN where one is needed.
 """
 _UP_EXAMPLES = """
 \b
@@ -53,6 +57,8 @@ app = typer.Typer(
 
 app.add_typer(token.app)
 app.add_typer(agent_app)
+for verbs in (nodes, choosing, operating, fleet):
+    verbs.add_to(app)
 
 
 @app.command(epilog=_UP_EXAMPLES)
@@ -95,6 +101,9 @@ def up(
 
     Exit status: 0 ended on request, 1 a part of it died, 2 it could not be started as asked.
     """
+    from muster.cli.up import Plan, default_data_dir
+    from muster.cli.up import up as run_up
+
     _need("gateway")
     where = (data_dir or default_data_dir()).expanduser().absolute()
     plan = Plan(host, port, gateways, sweepers, redis_url or None, where, as_json, open_api)
@@ -116,6 +125,8 @@ def sweeper(context: typer.Context) -> None:
 @app.command(name="version")
 def show_version() -> None:
     """Print the version."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         typer.echo(version("muster"))
     except PackageNotFoundError:

@@ -10,15 +10,16 @@
 --@include mark
 --@include index
 --@include removed
+--@include event
 if redis.call('HGET', KEYS[2], 'stamp') == ARGV[3] then return 1 end
-local r = redis.call('HMGET', KEYS[1], 'dig', 'st', 'rs', 'lvk')
+local r = redis.call('HMGET', KEYS[1], 'dig', 'st', 'rs', 'lvk', 'caps')
 if r[1] ~= ARGV[2] or removed(r[2], r[3], r[4]) then return 0 end
 local now = now_ms()
 redis.call('HSET', KEYS[2], 'stamp', ARGV[3], 'at', int(now), 'who', ARGV[4], 'why', ARGV[5], 'timeout',
   ARGV[6], 'un', int(num(redis.call('GET', KEYS[5]))))
 redis.call('HDEL', KEYS[1], 'rsw', 'rsy', 'rsa')
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[7], '*', 'type', 'operator_drain', 'id', ARGV[1], 'who',
-  ARGV[4], 'why', ARGV[5], 'at', int(now), 'timeout', ARGV[6])
+event(KEYS[6], ARGV[7], r[5], r[5], 'type', 'operator_drain', 'id', ARGV[1], 'who', ARGV[4], 'why',
+  ARGV[5], 'at', int(now), 'timeout', ARGV[6])
 leave_index(KEYS, 7, #KEYS, ARGV[1])
 mark(KEYS[3], KEYS[4], ARGV[1])
 return 1

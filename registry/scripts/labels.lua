@@ -14,8 +14,9 @@
 --@include clock
 --@include index
 --@include removed
+--@include event
 local id, n, intent = ARGV[1], KEYS[1], KEYS[2]
-local r = redis.call('HMGET', n, 'dig', 'reg', 'st', 'rs', 'lv', 'lvk')
+local r = redis.call('HMGET', n, 'dig', 'reg', 'st', 'rs', 'lv', 'lvk', 'caps')
 local i = redis.call('HMGET', intent, 'stamp', 'lst')
 if r[1] ~= ARGV[2] or r[2] ~= ARGV[4] or removed(r[3], r[4], r[6]) then return 0 end
 if (i[2] or '') ~= ARGV[3] then return 0 end
@@ -32,6 +33,6 @@ leave_index(KEYS, 5, first_new - 1, id)
 if r[3] == 'ready' and not r[5] and not i[1] then
   join_index(KEYS, first_new, #KEYS, id, KEYS[3], ARGV[8])
 end
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[13], '*', 'type', 'operator_labels', 'id', id, 'who',
-  ARGV[10], 'why', ARGV[11], 'at', int(now), 'labels', ARGV[12])
+event(KEYS[4], ARGV[13], ARGV[8], r[7], 'type', 'operator_labels', 'id', id, 'who', ARGV[10], 'why',
+  ARGV[11], 'at', int(now), 'labels', ARGV[12])
 return 1

@@ -10,8 +10,9 @@
 --@include clock
 --@include mark
 --@include index
+--@include event
 local n, now = KEYS[1], now_ms()
-local r = redis.call('HMGET', n, 'sid', 'dig', 'ver', 'st', 'prev', 'rs', 'since')
+local r = redis.call('HMGET', n, 'sid', 'dig', 'ver', 'st', 'prev', 'rs', 'since', 'caps')
 if r[1] ~= ARGV[2] or r[2] ~= ARGV[3] then return 0 end
 local version = num(r[3])
 if version < tonumber(ARGV[4]) then
@@ -23,8 +24,8 @@ if version < tonumber(ARGV[4]) then
       int(num(redis.call('GET', KEYS[5]))))
     leave_index(KEYS, 7, #KEYS, ARGV[1])
   end
-  redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[7], '*', 'type', 'mend', 'id', ARGV[1], 'from', r[4],
-    'to', r[4], 'reason', 'version_lost', 'version', int(version), 'sid', ARGV[2], 'at', int(now))
+  event(KEYS[6], ARGV[7], r[8], r[8], 'type', 'mend', 'id', ARGV[1], 'from', r[4], 'to', r[4],
+    'reason', 'version_lost', 'version', int(version), 'sid', ARGV[2], 'at', int(now))
   mark(KEYS[3], KEYS[4], ARGV[1])
 end
 return { version, r[4], r[5] or '', r[6] or '', num(r[7]) }

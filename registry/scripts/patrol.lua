@@ -4,7 +4,7 @@
 -- KEYS  per partition: lease (string, owner), swept (string 'ms run_id'), unobserved (int, ms),
 --       todo (set of ids), due (zset id -> ms)
 -- ARGV  owner, lease_ms, observe '0'|'1', gap_ms, limit, ask_run_id '0'|'1'
--- Reply {now, {held, unobserved, swept, next_due, {marked}, {due}} per partition}
+-- Reply {now, {held, unobserved, swept, next_due, {marked}, {due}, unobserved just added} per partition}
 --
 -- Idempotent but for SPOP; a popped id's alarm is set 5 s ahead first, so a sweeper that dies with
 -- it loses nothing. Written as a write script so that it is refused whenever beats would be.
@@ -28,16 +28,17 @@ for i = 1, #KEYS, 5 do
     KEYS[i], KEYS[i + 1], KEYS[i + 2], KEYS[i + 3], KEYS[i + 4]
   local holder = redis.call('GET', lease)
   if holder and holder ~= owner then
-    reply[#reply + 1] = { 0, 0, 0, 0, {}, {} }
+    reply[#reply + 1] = { 0, 0, 0, 0, {}, {}, 0 }
   else
     redis.call('SET', lease, owner, 'PX', lease_ms)
-    local seen = redis.call('GET', swept)
+    local seen, added = redis.call('GET', swept), 0
     if observe then
       local at, run = string.match(seen or '', '^(%d+) (%w*)$')
       if at then
         local gap = now - tonumber(at)
         if gap > gap_ms or gap < 0 or run ~= run_id then
           redis.call('INCRBY', unobserved, int(gap))
+          added = gap
         end
         if gap < 0 then ring_all(due, now) end
       end
@@ -52,7 +53,7 @@ for i = 1, #KEYS, 5 do
     local first = redis.call('ZRANGEBYSCORE', due, '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     reply[#reply + 1] = {
       1, num(redis.call('GET', unobserved)), num(string.match(seen or '', '^%d+')),
-      num(first[2]), marked, rings,
+      num(first[2]), marked, rings, added,
     }
   end
 end

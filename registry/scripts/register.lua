@@ -23,6 +23,7 @@
 --@include mark
 --@include index
 --@include count
+--@include event
 local id, sid, kind = ARGV[1], ARGV[5], ARGV[4]
 local n, intent_key = KEYS[1], KEYS[2]
 local now = now_ms()
@@ -30,7 +31,8 @@ if ran_late(now, tonumber(ARGV[22]), tonumber(ARGV[23])) then return { 'retime',
 local age = tonumber(ARGV[25]) + math.max(0, now - tonumber(ARGV[22]))
 local timeout = tonumber(string.match(ARGV[24], '^%d+'))
 if age >= timeout then return { 'stale', 'age' } end
-local r = redis.call('HMGET', n, 'sid', 'dig', 'st', 'ses', 'ver', 'hw', 'lv', 'since', 'gw', 'rs', 'ever')
+local r = redis.call('HMGET', n, 'sid', 'dig', 'st', 'ses', 'ver', 'hw', 'lv', 'since', 'gw', 'rs', 'ever',
+  'caps')
 if (r[1] or '') ~= ARGV[2] then return { 'stale', 'sid' } end
 if r[1] and (r[2] or '') ~= ARGV[3] then return { 'stale', 'digest' } end
 local i = redis.call('HMGET', intent_key, 'stamp', 'lst')
@@ -82,7 +84,7 @@ redis.call('ZADD', KEYS[8], 0, id)
 redis.call('ZADD', KEYS[5], int(alarm(n, intent_key, unobserved, ARGV[24])), id)
 local type = kind
 if kind == 'resume' and not resumed then type = 'register' end
-redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[27], '*', 'type', type, 'id', id, 'from', r[3] or '',
+event(KEYS[7], ARGV[27], ARGV[9], r[1] and r[12] or ARGV[9], 'type', type, 'id', id, 'from', r[3] or '',
   'to', status, 'reason', reason, 'version', int(version), 'sid', sid, 'at', int(now), 'gateway', ARGV[6],
   'address', ARGV[15], 'boot_id', ARGV[13])
 if r[1] and r[1] ~= sid and r[9] then

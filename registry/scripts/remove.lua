@@ -13,15 +13,16 @@
 --@include count
 --@include removed
 --@include tell
+--@include event
 local id, n = ARGV[1], KEYS[1]
-local r = redis.call('HMGET', n, 'dig', 'st', 'rs', 'lvk', 'lv', 'ver', 'sid')
+local r = redis.call('HMGET', n, 'dig', 'st', 'rs', 'lvk', 'lv', 'ver', 'sid', 'caps')
 if r[5] == ARGV[3] then return 1 end
 if r[1] ~= ARGV[2] or removed(r[2], r[3], r[4]) then return 0 end
 local now = now_ms()
 redis.call('HSET', n, 'lv', ARGV[3], 'lvk', 'remove', 'lva', int(now), 'lvd', '0', 'lvt', '0', 'lvu',
   int(num(redis.call('GET', KEYS[7]))), 'lvb', ARGV[4], 'lvw', ARGV[5])
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[7], '*', 'type', 'operator_remove', 'id', id, 'who',
-  ARGV[4], 'why', ARGV[5], 'at', int(now))
+event(KEYS[6], ARGV[7], r[8], r[8], 'type', 'operator_remove', 'id', id, 'who', ARGV[4], 'why', ARGV[5],
+  'at', int(now))
 leave_index(KEYS, 10, #KEYS, id)
 if r[2] ~= 'offline' then
   mark(KEYS[4], KEYS[5], id)

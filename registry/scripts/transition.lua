@@ -17,6 +17,7 @@
 --@include count
 --@include tell
 --@include holds
+--@include event
 local id, sid, from, to, reason = ARGV[1], ARGV[2], ARGV[4], ARGV[9], ARGV[10]
 local n, now = KEYS[1], now_ms()
 local r = redis.call('HMGET', n, 'sid', 'ver', 'st', 'lv', 'dig', 'win', 'beat', 'bun', 'rat', 'caps',
@@ -62,7 +63,7 @@ elseif to == 'offline' then
 end
 count(KEYS[9], counted(from, r[14]), counted(to, reason))
 redis.call('ZADD', KEYS[5], int(math.max(alarm(n, KEYS[2], unobserved, ARGV[17]), now + 50)), id)
-redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[18], '*', 'type', 'transition', 'id', id, 'from', from,
-  'to', to, 'reason', reason, 'version', int(version), 'sid', sid, 'at', int(now), 'evidence', ARGV[16])
+event(KEYS[7], ARGV[18], r[10], r[10], 'type', 'transition', 'id', id, 'from', from, 'to', to, 'reason',
+  reason, 'version', int(version), 'sid', sid, 'at', int(now), 'evidence', ARGV[16])
 tell(KEYS[10], id, sid, version, to, from, reason, since, now)
 return { 'ok', version, since, now }

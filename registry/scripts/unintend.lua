@@ -9,6 +9,7 @@
 --@include clock
 --@include mark
 --@include index
+--@include event
 local id, n = ARGV[1], KEYS[1]
 local r = redis.call('HMGET', n, 'dig', 'st', 'lv', 'caps', 'rst')
 if redis.call('HEXISTS', KEYS[2], 'stamp') == 0 then return r[5] == ARGV[3] and 1 or 0 end
@@ -20,6 +21,6 @@ if r[1] then
   if r[2] == 'ready' and not r[3] then join_index(KEYS, 7, #KEYS, id, KEYS[6], r[4]) end
   mark(KEYS[3], KEYS[4], id)
 end
-redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[6], '*', 'type', 'operator_resume', 'id', id, 'who',
-  ARGV[4], 'why', ARGV[5], 'at', int(now))
+event(KEYS[5], ARGV[6], r[4], r[4], 'type', 'operator_resume', 'id', id, 'who', ARGV[4], 'why', ARGV[5],
+  'at', int(now))
 return 1

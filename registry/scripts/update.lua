@@ -8,8 +8,9 @@
 -- Reply 1 written (also when it had been before), 0 stale: look again
 --@include clock
 --@include index
+--@include event
 local id, n = ARGV[1], KEYS[1]
-local r = redis.call('HMGET', n, 'sid', 'dig', 'st', 'lv')
+local r = redis.call('HMGET', n, 'sid', 'dig', 'st', 'lv', 'caps')
 local i = redis.call('HMGET', KEYS[2], 'stamp', 'lst')
 if r[1] ~= ARGV[2] or (i[2] or '') ~= ARGV[12] then return 0 end
 if r[2] ~= ARGV[3] then return r[2] == ARGV[5] and 1 or 0 end
@@ -21,7 +22,7 @@ if ARGV[3] ~= ARGV[5] then
   if r[3] == 'ready' and not r[4] and not i[1] then
     join_index(KEYS, first_new, #KEYS, id, KEYS[3], ARGV[6])
   end
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[10], '*', 'type', 'update', 'id', id, 'from', r[3],
-    'to', r[3], 'reason', 'capabilities', 'sid', ARGV[2], 'at', int(now_ms()))
+  event(KEYS[4], ARGV[10], ARGV[6], r[5], 'type', 'update', 'id', id, 'from', r[3], 'to', r[3], 'reason',
+    'capabilities', 'sid', ARGV[2], 'at', int(now_ms()))
 end
 return 1

@@ -16,7 +16,7 @@ import pytest
 from gateway.api import arguments, recorded
 from gateway.api.curl import command
 from gateway.api.document import DOCUMENT, drawn
-from gateway.api.endpoint import Endpoint, Example
+from gateway.api.endpoint import LAST_EVENT_ID, Endpoint, Example
 from gateway.api.openapi import document
 from gateway.api.page import page
 from gateway.api.pretty import WIDTH, pretty
@@ -24,8 +24,10 @@ from gateway.api.problems import CODES
 from gateway.api.questions import BulkBody, SelectBody
 from gateway.api.table import TABLE
 from gateway.problem import BadParameterError, ProblemError
+from muster.wire import asyncapi
 from registry.holding import hold_of
 from tests.support.api import Api
+from tests.support.watcher import Frames
 
 DESCRIBED = document(TABLE, asks_for_tokens=True, hold_most_ms=3_600_000)
 PAGE = page(TABLE)
@@ -69,6 +71,8 @@ def test_the_hold_of_the_examples_is_the_one_the_other_example_takes() -> None:
 def test_recorded_answers_are_of_the_shape_that_is_documented(endpoint: Endpoint) -> None:
     answer = recorded.answer(endpoint.name)
     assert (answer is None) == (endpoint.answer is None)
+    if endpoint.streams:
+        answer = json.loads(Frames().feed(f"{answer}\n".encode())[-1].data)
     if answer is not None:
         msgspec.convert(answer, endpoint.answer, strict=True)
         assert schema_of(f"#/components/schemas/{endpoint.answer.__name__}").is_valid(answer)
@@ -96,7 +100,8 @@ def test_every_endpoint_is_described_whole(endpoint: Endpoint) -> None:
         assert set(CODES[code].headers) <= set(response.get("headers", {}))
     names = [parameter["name"] for parameter in operation["parameters"]]
     asked = endpoint.query.__struct_fields__ if endpoint.query else ()
-    assert names == [*endpoint.parameters, *asked]
+    remembered = [LAST_EVENT_ID] if endpoint.streams else []
+    assert names == [*endpoint.parameters, *asked, *remembered]
     assert ("requestBody" in operation) == (endpoint.body is not None)
     operations = {e.name: e for e in TABLE}
     for name, parts in endpoint.links.items():
@@ -228,7 +233,7 @@ def test_the_page_needs_no_script_and_nothing_from_outside(tags: Tags) -> None:
     assert {tag for tag, _ in tags.tags} & {"script", "link", "img", "iframe", "form"} == set()
     for _, attributes in tags.tags:
         assert not {name for name in attributes if name.startswith("on") or name == "style"}
-        assert (attributes.get("href") or "#").startswith(("#", "/openapi.json"))
+        assert (attributes.get("href") or "#").startswith(("#", "/openapi.json", "/asyncapi.json"))
     assert not re.search(r"url\(|@import", tags.style)
 
 
@@ -273,6 +278,12 @@ async def test_the_document_is_served_as_it_is_made() -> None:
     answer = await Api(None).ask("GET", "/openapi.json", who=None)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == json.loads(json.dumps(DESCRIBED))
+
+
+async def test_the_document_of_the_socket_is_served_beside_it() -> None:
+    answer = await Api(None).ask("GET", "/asyncapi.json", who=None)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == json.loads(json.dumps(asyncapi.document()))
 
 
 def test_json_for_people_fits_the_width_and_leaves_out_what_is_deep() -> None:

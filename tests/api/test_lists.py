@@ -80,7 +80,7 @@ SHOWN: dict[str, list[tuple[str, set[str]]]] = {
     "q": [("q=NODE-A", {"asr"}), ("q=node", {"asr", "nmt", "busy", "new", "out"})],
     "ids": [("ids=node-asr,node-new,node-none", {"asr", "new"}), ("ids=node-nmt", {"nmt"})],
 }
-PAGING = {"sort", "limit", "cursor"}
+PAGING = {"sort", "limit", "cursor", "snapshot"}
 
 # filter → the nodes of `fleet` it means.
 MEANT: dict[str, list[tuple[Any, set[str]]]] = {

@@ -179,7 +179,9 @@ async def test_other_paths_answer_unknown_methods_alike() -> None:
     assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
-@pytest.mark.parametrize("path", ["/docs", "/openapi.json", *(e.path for e in TABLE)])
+@pytest.mark.parametrize(
+    "path", ["/docs", "/openapi.json", "/asyncapi.json", *(e.path for e in TABLE)]
+)
 async def test_an_unknown_method_is_told_those_that_are_known(path: str) -> None:
     known = {e.method for e in TABLE if e.path == path} or {"GET"}
     known |= {"OPTIONS"} | ({"HEAD"} if "GET" in known else set())

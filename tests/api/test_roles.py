@@ -32,6 +32,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/select": LOOKS,
     "DELETE /v1/holds/{hold_id}": (401, 401, 204, 204, 204, 404, 204, 404),
     "GET /v1/nodes": (401, 401, 200, 200, 200, 200, 200, 200),
+    "GET /v1/events": (401, 401, 200, 200, 200, 200, 200, 200),
     "GET /v1/nodes/{node_id}": LOOKS,
     "GET /v1/nodes/{node_id}/explain": LOOKS,
     "GET /v1/fleet": (401, 401, 200, 200, 200, 200, 200, 200),

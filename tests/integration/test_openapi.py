@@ -28,6 +28,8 @@ from tests.support.showcase import showcase
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "token-of-the-generator-0123456789abcdef"
 READY_LEAST = 3
+ENDLESS = [endpoint for endpoint in TABLE if endpoint.streams]
+"""What is generated is read to its end: streams are asked in `tests/api/test_watching.py`."""
 EXAMPLES = 25
 """Generated requests for each operation and phase."""
 
@@ -52,6 +54,7 @@ async def test_generated_requests_find_nothing_that_is_not_as_documented(
             f"{system.http}/openapi.json",
             *("--header", f"Authorization: Bearer {TOKEN}"),
             *("--checks", "all"),
+            *(part for e in ENDLESS for part in ("--exclude-path", e.path)),
             *("--phases", "examples,coverage,fuzzing,stateful"),
             *("--mode", "all"),
             *("--max-examples", str(EXAMPLES)),
@@ -73,7 +76,7 @@ async def test_generated_requests_find_nothing_that_is_not_as_documented(
                 process.kill()
     text = output.decode(errors="replace")
     assert process.returncode == 0, text[-20_000:]
-    assert f"Tested: {len(TABLE)}" in text, text[-20_000:]
+    assert f"Tested: {len(TABLE) - len(ENDLESS)}" in text, text[-20_000:]
     assert "request_failed" not in system.gateways[0].log()
 
 

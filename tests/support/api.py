@@ -9,10 +9,13 @@ import msgspec
 
 from gateway.api.endpoint import Endpoint, Example
 from gateway.app import make_app
+from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+from gateway.tail import Tail, Watch
 from muster.wire.bearer import Entry, Role, digest
 from muster.wire.messages import Gpu, Hardware, Model, Register
 from registry import capabilities as can
+from registry.cursor import Cursor
 from registry.model import Beat, Reason, Registered, Status
 from registry.registry import Registry
 from tests.support.fleet import Fleet, registration
@@ -45,13 +48,25 @@ def lines() -> list[str]:
     ]
 
 
+class OneLook(Tail):
+    """Looks at the store when somebody comes to watch, and sends them away as a gateway does that
+    stops."""
+
+    async def join(self, after: Cursor | None) -> Watch:
+        now = await self._registry.event_cursor()
+        self.end()
+        return await super().join(after or now)
+
+
 class Api:
-    """A gateway's HTTP side without its sockets. `registry` may be anything that looks like one."""
+    """A gateway's HTTP side without its sockets. `registry` may be anything that looks like one.
+    Streams of events end as soon as they have begun."""
 
     def __init__(self, registry: Any, **settings: Any) -> None:
         self.settings = GatewaySettings(**({"api_tokens": lines()} | settings))
         self.app = make_app(self.settings)
         self.app.state.registry = registry
+        self.app.state.tail = OneLook(registry, Metrics(), poll_s=1.0, buffer_bytes=1_048_576)
 
     async def ask(
         self,

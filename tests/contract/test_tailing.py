@@ -1,0 +1,181 @@
+"""Reading what happens, from a place on: exactly, or with word of what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from registry.cursor import BEGINNING, Cursor, EventId, Places, event_id, event_id_text
+from registry.events import Event, EventType
+from registry.registry import Registry
+from registry.tailing import Loss, Page
+from tests.support.fleet import Fleet
+
+
+async def all_behind(registry: Registry, places: Places, each: int = 8) -> list[Event]:
+    """Every event that follows, page by page."""
+    found: list[Event] = []
+    while True:
+        page = await registry.events_behind(places, each=each)
+        assert page.loss is None
+        found += page.events
+        places = page.places
+        if not page.more:
+            return found
+
+
+async def add(registry: Registry, partition: int, **fields: str | int) -> EventId:
+    """Adds an entry as a script would."""
+    pairs = [part for pair in {"type": "mend", "at": 1, **fields}.items() for part in pair]
+    key = registry.keys.events(partition)
+    return event_id((await registry.store.commands([("XADD", key, "*", *pairs)]))[0])
+
+
+async def add_at(registry: Registry, partition: int, id_: EventId) -> None:
+    """Adds an entry with an id of a store whose clock says so."""
+    await registry.store.commands(
+        [("XADD", registry.keys.events(partition), event_id_text(id_), "type", "mend", "at", 1)]
+    )
+
+
+async def trim(registry: Registry, partition: int, length: int) -> None:
+    await registry.store.commands([("XTRIM", registry.keys.events(partition), "MAXLEN", length)])
+
+
+async def lost(registry: Registry, places: Places, *, check: bool = True) -> Loss | None:
+    return (await registry.events_behind(places, check=check)).loss
+
+
+async def test_an_empty_store_has_no_events_and_its_end_is_its_beginning(
+    registry: Registry,
+) -> None:
+    assert await registry.event_ends() == BEGINNING
+    assert await registry.events_behind(BEGINNING) == Page([], BEGINNING)
+
+
+async def test_events_come_in_the_order_in_which_they_happened_to_each_node(
+    registry: Registry,
+) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready("node-A")
+    await fleet.make_ready("node-B")
+    await registry.drain("node-A", "ann", "new fans")
+    events = await all_behind(registry, BEGINNING)
+    assert [e.type for e in events if e.node_id == "node-A"] == [
+        EventType.REGISTER, EventType.TRANSITION, EventType.OPERATOR_DRAIN,
+    ]  # fmt: skip
+    assert [e.statuses for e in events if e.node_id == "node-B"] == [
+        ("", "registering"), ("registering", "ready"),
+    ]  # fmt: skip
+    assert events == sorted(events, key=lambda e: e.id)
+
+
+async def test_reading_on_from_a_page_misses_and_repeats_nothing(registry: Registry) -> None:
+    written: Counter[tuple[int, EventId]] = Counter()
+    for n in range(300):
+        partition = n % 7 * 9
+        written[(partition, await add(registry, partition))] += 1
+    events = await all_behind(registry, BEGINNING, each=3)
+    assert Counter((e.partition, e.id) for e in events) == written
+    assert events == sorted(events, key=lambda e: e.id)
+
+
+async def test_every_event_is_a_place_to_read_on_from(registry: Registry) -> None:
+    for n in range(40):
+        await add(registry, n % 5)
+    events = await all_behind(registry, BEGINNING)
+    places = list(BEGINNING)
+    for read, event in enumerate(events, 1):
+        places[event.partition] = event.id
+        cursor = Cursor.read(str(Cursor("00c0ffee", tuple(places))))
+        rest = await all_behind(registry, cursor.places)
+        assert [(e.partition, e.id) for e in rest] == [(e.partition, e.id) for e in events[read:]]
+
+
+async def test_the_ends_are_behind_all_that_happened(registry: Registry) -> None:
+    await add(registry, 3)
+    ends = await registry.event_ends()
+    assert await all_behind(registry, ends) == []
+    last = await add(registry, 40)
+    assert [e.id for e in await all_behind(registry, ends)] == [last]
+
+
+async def test_a_place_that_was_trimmed_away_is_too_old(registry: Registry) -> None:
+    first = await add(registry, 5)
+    for _ in range(4):
+        await add(registry, 5)
+    old = (*BEGINNING[:5], first, *BEGINNING[6:])
+    assert await lost(registry, old) is None
+    await trim(registry, 5, 2)
+    assert await lost(registry, old) is Loss.TOO_OLD
+
+
+async def test_the_beginning_is_too_old_once_something_was_trimmed_away(
+    registry: Registry,
+) -> None:
+    for _ in range(3):
+        await add(registry, 5)
+    assert await lost(registry, BEGINNING) is None
+    await trim(registry, 5, 2)
+    assert await lost(registry, BEGINNING) is Loss.TOO_OLD
+
+
+async def test_a_stream_that_lost_its_end_is_noticed_before_anything_follows(
+    registry: Registry,
+) -> None:
+    await add(registry, 5)
+    read = await registry.event_ends()
+    ahead = (*read[:5], (read[5][0] + 60_000, 0), *read[6:])
+    assert await lost(registry, ahead) is Loss.STORE_LOST_EVENTS
+    assert await lost(registry, ahead, check=False) is None
+
+
+async def test_a_stream_that_lost_its_end_and_went_on_is_noticed_without_being_asked_to_look(
+    registry: Registry,
+) -> None:
+    kept = await add(registry, 5)
+    read_and_lost = (kept[0] + 1, 0)
+    await add_at(registry, 5, (kept[0] + 2, 0))
+    places = (*BEGINNING[:5], read_and_lost, *BEGINNING[6:])
+    assert await lost(registry, places, check=False) is Loss.STORE_LOST_EVENTS
+
+
+async def test_a_stream_that_is_gone_is_noticed(registry: Registry) -> None:
+    await add(registry, 5)
+    read = await registry.event_ends()
+    await registry.store.commands([("DEL", registry.keys.events(5))])
+    assert await lost(registry, read) is Loss.STORE_LOST_EVENTS
+    await add(registry, 5)
+    assert await lost(registry, read, check=False) is Loss.STORE_LOST_EVENTS
+
+
+async def test_a_clock_that_is_behind_after_a_failover_loses_nothing(registry: Registry) -> None:
+    """Partitions where nothing happened for long get ids below those that others have."""
+    ahead = await add(registry, 5)
+    read = await registry.event_ends()
+    behind = (ahead[0] - 60_000, 0)
+    await add_at(registry, 6, behind)
+    assert [(e.partition, e.id) for e in await all_behind(registry, read)] == [(6, behind)]
+
+
+async def test_the_epoch_is_made_once_and_anew_in_a_store_that_was_emptied(
+    registry: Registry,
+) -> None:
+    epoch = await registry.event_epoch()
+    assert await registry.event_epoch() == epoch
+    assert (await registry.event_cursor()).epoch == epoch
+    await registry.store.commands([("DEL", registry.keys.epoch())])
+    assert await registry.event_epoch() != epoch
+
+
+LABELLED = ("any", "asr:zh", "label:owner=x", "label:rack=b%204", "model:label:no")
+
+
+async def test_an_event_carries_the_labels_that_its_node_had_then(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready("node-A", capabilities=LABELLED)
+    await fleet.make_ready("node-B")
+    events = await all_behind(registry, BEGINNING)
+    for event in events:
+        expected = {"owner": "x", "rack": "b 4"} if event.node_id == "node-A" else {}
+        assert event.labels == expected
+        assert event.former_labels is None

@@ -1,0 +1,357 @@
+"""One reader of the store for everybody who watches: two gateways over one store that only this
+test knows, with everything happening between any two steps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
+
+import pytest
+
+from gateway.metrics import Metrics
+from gateway.ring import Entry
+from gateway.tail import FellBehindError, Tail
+from registry.cursor import BEGINNING, NOWHERE, Cursor, EventId, Places
+from registry.errors import StoreUnavailable
+from registry.events import Event
+from registry.keys import PARTITIONS
+from registry.registry import Registry
+from registry.tailing import EVERYWHERE, Loss, Page
+from tests.support.fleet import until
+
+QUIET_S = 0.01
+
+
+class Streams:
+    """A store of events, in the place of the registry."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.epoch = "00000001"
+        self.happened: list[list[EventId]] = [[] for _ in range(PARTITIONS)]
+        self.trimmed = [0] * PARTITIONS
+        self.used: set[tuple[int, EventId]] = set()
+        """Ids, of which none comes again after a loss, as they go by milliseconds."""
+        self.clock = 1000
+        self.away = False
+        self.reads = 0
+
+    def add(self, partition: int) -> None:
+        self.clock += self.chance.randint(0, 2)
+        ids = self.happened[partition]
+        last = ids[-1] if ids else NOWHERE
+        ms = max(self.clock, last[0])
+        made = (ms, last[1] + 1 if ms == last[0] else 0)
+        while (partition, made) in self.used:
+            made = (made[0] + 1, 0)
+        self.used.add((partition, made))
+        ids.append(made)
+
+    def lose_the_end(self, partition: int, clock_back: int) -> None:
+        """As a failover does, to a replica whose clock may be behind."""
+        if len(self.kept(partition)) > 2:
+            del self.happened[partition][-2:]
+        self.clock -= clock_back
+
+    def trim(self, partition: int) -> None:
+        if len(self.kept(partition)) > 2:
+            self.trimmed[partition] += 2
+
+    def replace(self) -> None:
+        self.epoch = f"{int(self.epoch) + 1:08}"
+        self.happened = [[] for _ in range(PARTITIONS)]
+        self.trimmed = [0] * PARTITIONS
+
+    def kept(self, partition: int) -> list[EventId]:
+        return self.happened[partition][self.trimmed[partition] :]
+
+    def behind(self, places: Places) -> list[tuple[int, EventId]]:
+        """All that happened after some places, also what is not kept any more."""
+        return [(p, id_) for p in range(PARTITIONS) for id_ in self.happened[p] if id_ > places[p]]
+
+    async def event_cursor(self) -> Cursor:
+        await self._answer()
+        return Cursor(self.epoch, tuple(ids[-1] if ids else NOWHERE for ids in self.happened))
+
+    async def events_behind(
+        self,
+        places: Places,
+        *,
+        partitions: Sequence[int] = EVERYWHERE,
+        check: bool = True,
+        each: int = 3,
+    ) -> Page:
+        await self._answer()
+        found: list[Event] = []
+        more = False
+        for p in partitions:
+            kept = self.kept(p)
+            ids = [id_ for id_ in kept if id_ > places[p]]
+            there = places[p] in kept if places[p] != NOWHERE else not self.trimmed[p]
+            if (ids or check) and not there:
+                early = self.trimmed[p] and places[p] < kept[0]
+                return Page([], places, loss=Loss.TOO_OLD if early else Loss.STORE_LOST_EVENTS)
+            more = more or len(ids) > each
+            found += [Event(p, id_, {"type": "mend"}) for id_ in ids[:each]]
+        moved = list(places)
+        for event in found:
+            moved[event.partition] = event.id
+        page = Page(found, tuple(moved), more=more)
+        await self._answer()
+        return page
+
+    async def _answer(self) -> None:
+        self.reads += 1
+        for _ in range(self.chance.randint(0, 3)):
+            await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailable("away")
+
+
+class Told:
+    """What one reader was told, at whichever gateway; it can be cut after any event."""
+
+    def __init__(self, cursor: Cursor | None) -> None:
+        self.cursor = cursor
+        self.events: list[tuple[int, EventId]] = []
+        self.gap: Cursor | None = None
+        self.losses: list[Loss] = []
+        self.fell_behind = 0
+
+    async def read(self, tail: Tail, most: int) -> None:
+        """Reads at most so many entries, or until nothing comes for a while."""
+        try:
+            watch = await tail.join(self.cursor)
+        except StoreUnavailable:
+            return
+        try:
+            self.cursor = self.cursor or watch.cursor
+            async with contextlib.aclosing(watch.batches(QUIET_S)) as batches:
+                async for batch in batches:
+                    for entry in batch[:most]:
+                        self._take(entry)
+                    most -= len(batch)
+                    if most <= 0 or not batch:
+                        return
+        except FellBehindError:
+            self.fell_behind += 1
+        finally:
+            watch.leave()
+
+    def _take(self, entry: Entry) -> None:
+        self.cursor = entry.cursor
+        if entry.event is None:
+            assert entry.loss is not None
+            self.losses.append(entry.loss)
+            self.gap, self.events = entry.cursor, []
+        else:
+            self.events.append((entry.event.partition, entry.event.id))
+
+    def is_right(self, streams: Streams, start: Places) -> None:
+        """Everything since the beginning or the last gap, in order by partition, nothing twice."""
+        true = streams.behind(self.gap.places if self.gap else start)
+        assert sorted(self.events) == sorted(true)
+        for partition in range(PARTITIONS):
+            ids = [id_ for p, id_ in self.events if p == partition]
+            assert ids == sorted(ids)
+
+
+@contextlib.asynccontextmanager
+async def tails(
+    streams: Streams, count: int = 2, buffer_bytes: int = 10_000_000
+) -> AsyncIterator[list[Tail]]:
+    made = [
+        Tail(cast("Registry", streams), Metrics(), poll_s=0.001, buffer_bytes=buffer_bytes)
+        for _ in range(count)
+    ]
+    tasks = [asyncio.create_task(tail.run()) for tail in made]
+    yield made
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def wander(
+    told: Told, gateways: list[Tail], chance: random.Random, done: asyncio.Event
+) -> None:
+    """Reads here and there until all is over."""
+    while not done.is_set():
+        await told.read(chance.choice(gateways), chance.randint(1, 30))
+
+
+async def catch_up(told: Told, streams: Streams, tail: Tail) -> None:
+    """Reads until there is nothing more to be told."""
+
+    async def has_all() -> bool:
+        await told.read(tail, 10_000)
+        return told.cursor == await streams.event_cursor()
+
+    await until(has_all, "everything is told")
+
+
+async def live(streams: Streams, chance: random.Random, steps: int, *, faults: bool) -> None:
+    """Things happen, a few partitions more often than others."""
+    for _ in range(steps):
+        for _ in range(chance.choice((0, 1, 1, 2, 20))):
+            streams.add(chance.choice((0, 1, 1, 2, 5, 40, chance.randrange(PARTITIONS))))
+        if faults and chance.random() < 0.05:
+            match chance.randrange(4):
+                case 0:
+                    streams.lose_the_end(chance.choice((0, 1, 2)), chance.choice((0, 50)))
+                case 1:
+                    streams.trim(chance.choice((0, 1, 2)))
+                case 2 if chance.random() < 0.3:
+                    streams.replace()
+                case _:
+                    streams.away = not streams.away
+        for _ in range(chance.randint(0, 5)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.1:
+            await asyncio.sleep(0.002)
+    streams.away = False
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_readers_that_come_and_go_anywhere_are_told_exactly_what_happens(seed: int) -> None:
+    chance = random.Random(seed)
+    streams = Streams(chance)
+    for _ in range(40):
+        streams.add(chance.randrange(PARTITIONS))
+    start = (await streams.event_cursor()).places
+    async with tails(streams) as gateways:
+        readers = [Told(Cursor(streams.epoch, start)) for _ in range(8)]
+        done = asyncio.Event()
+        wandering = [asyncio.create_task(wander(r, gateways, chance, done)) for r in readers]
+        await live(streams, chance, 150, faults=False)
+        done.set()
+        await asyncio.gather(*wandering)
+        for told in readers:
+            await catch_up(told, streams, chance.choice(gateways))
+            assert told.losses == []
+            told.is_right(streams, start)
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_the_store_loses_readers_are_told_exactly_or_told_of_the_gap(
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    streams = Streams(chance)
+    streams.add(3)
+    start = (await streams.event_cursor()).places
+    async with tails(streams) as gateways:
+        readers = [Told(Cursor(streams.epoch, start)) for _ in range(6)]
+        done = asyncio.Event()
+        wandering = [asyncio.create_task(wander(r, gateways, chance, done)) for r in readers]
+        await live(streams, chance, 200, faults=True)
+        done.set()
+        await asyncio.gather(*wandering)
+        for told in readers:
+            await catch_up(told, streams, chance.choice(gateways))
+            told.is_right(streams, start)
+
+
+async def test_nobody_watches_and_the_store_is_left_alone() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
+        await asyncio.sleep(0.02)
+        assert streams.reads == 0
+        watch = await tail.join(None)
+        watch.leave()
+        await asyncio.sleep(0.02)
+        reads = streams.reads
+        await asyncio.sleep(0.05)
+        assert streams.reads == reads
+
+
+async def test_who_watches_from_now_on_is_told_what_happens_after_they_were_let_in() -> None:
+    streams = Streams(random.Random(1))
+    streams.add(1)
+    async with tails(streams, 1) as (tail,):
+        told = Told(None)
+        await told.read(tail, 1)
+        streams.add(1)
+        await told.read(tail, 10)
+        assert [p for p, _ in told.events] == [1]
+
+
+async def test_many_who_come_back_at_once_are_served_by_a_few_reads() -> None:
+    chance = random.Random(1)
+    streams = Streams(chance)
+    start = Cursor(streams.epoch, BEGINNING)
+    for _ in range(60):
+        streams.add(chance.randrange(8))
+    async with tails(streams, 1) as (tail,):
+        readers = [Told(start) for _ in range(50)]
+        await asyncio.gather(*(told.read(tail, 1000) for told in readers))
+        assert all(len(told.events) == 60 for told in readers)
+        read_behind = tail._metrics.event_reads.labels("behind")._value.get()
+        assert read_behind < 10
+
+
+async def test_who_comes_from_too_far_back_reads_the_store_alone_and_loses_nothing() -> None:
+    chance = random.Random(1)
+    streams = Streams(chance)
+    start = Cursor(streams.epoch, BEGINNING)
+    for _ in range(1000):
+        streams.add(chance.randrange(8))
+    async with tails(streams, 1, buffer_bytes=500_000) as (tail,):
+        told = Told(start)
+        reading = asyncio.create_task(told.read(tail, 10_000))
+        for _ in range(100):
+            streams.add(chance.randrange(8))
+            await asyncio.sleep(0)
+        await reading
+        await catch_up(told, streams, tail)
+        told.is_right(streams, BEGINNING)
+
+
+async def test_who_falls_behind_what_is_kept_is_told_so_and_goes_on_from_the_store() -> None:
+    chance = random.Random(1)
+    streams = Streams(chance)
+    async with tails(streams, 1, buffer_bytes=100_000) as (tail,):
+        slow = await tail.join(None)
+        told = Told(slow.cursor)
+        for _ in range(200):
+            streams.add(chance.randrange(8))
+
+        async def read() -> bool:
+            return len(tail.ring.between(tail.ring.first, 1000)) > 30 and tail.ring.end == 200
+
+        await until(read, "all is read")
+        with pytest.raises(FellBehindError):
+            await anext(slow.batches(QUIET_S))
+        slow.leave()
+        await catch_up(told, streams, tail)
+        told.is_right(streams, BEGINNING)
+
+
+async def test_a_stopping_gateway_sends_everybody_away_without_asking_the_store() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
+        watch = await tail.join(None)
+        tail.end()
+        assert [batch async for batch in watch.batches(60)] == []
+        watch.leave()
+        streams.away = True
+        late = await tail.join(Cursor("00000001", BEGINNING))
+        assert [batch async for batch in late.batches(60)] == []
+        late.leave()
+
+
+async def test_a_store_that_is_away_is_told_to_who_comes_and_waited_for_by_who_is_there() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
+        watch = await tail.join(None)
+        streams.away = True
+        with pytest.raises(StoreUnavailable):
+            await tail.join(None)
+        streams.add(1)
+        assert await anext(watch.batches(QUIET_S)) == []
+        streams.away = False
+        batches: Any = watch.batches(5)
+        assert len(await anext(batches)) == 1
+        watch.leave()
