@@ -38,6 +38,7 @@ mutants: env ## break each guard in turn: the suite must fail every time
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)
 	$(BIN)/python -m tests.support.pictures
+	$(BIN)/python -m tests.support.screens
 	$(BIN)/python -m tests.support.handbook
 	$(BIN)/python -m tests.examples $(ARGS)
 	$(BIN)/python -m gateway.api.document $(ARGS)

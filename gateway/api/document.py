@@ -1,7 +1,9 @@
-"""`python -m gateway.api.document`: writes the reference part of docs/api.md.
+"""`python -m gateway.api.document`: writes the reference part of docs/api.md, and the kinds of
+events into docs/events.md.
 
-It is made from the table of endpoints; the rest of the document is left as it is. With `--check`
-nothing is written and the exit status says whether the document is as it should be.
+They are made from the table of endpoints and the registry's events; what else the documents say is
+left as it is. With `--check` nothing is written and the exit status says whether they are as they
+should be.
 """
 
 from __future__ import annotations
@@ -19,22 +21,41 @@ from gateway.api.endpoint import EVERYWHERE, Endpoint, Example
 from gateway.api.pretty import pretty
 from gateway.api.problems import CODES
 from gateway.api.table import TABLE
+from registry.events import MEANINGS
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+_DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCUMENT = _DOCS / "api.md"
+EVENTS = _DOCS / "events.md"
 
 
 def drawn(document: str) -> str:
-    """The document with its drawn parts made anew. Raises ValueError if a part has no place."""
+    """The reference with its drawn parts made anew. Raises ValueError if a part has no place."""
     parts = {"index": _index(TABLE), "endpoints": _endpoints(TABLE), "problems": _problems()}
     for name, part in parts.items():
-        begin, end = f"<!-- {name}: drawn from gateway/api/table.py -->", f"<!-- end of {name} -->"
-        before, found, rest = document.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not found or not closed:
-            raise ValueError(f"the document has no place for the {name}")
-        text = "\n".join(part).rstrip()
-        document = f"{before}{begin}\n\n{text}\n\n{end}{after}"
+        document = _placed(document, name, "gateway/api/table.py", part)
     return document
+
+
+def drawn_events(document: str) -> str:
+    """The document of events with its table of kinds made anew."""
+    return _placed(document, "kinds", "registry/events.py", _kinds())
+
+
+def _placed(document: str, name: str, source: str, part: Iterable[str]) -> str:
+    begin, end = f"<!-- {name}: drawn from {source} -->", f"<!-- end of {name} -->"
+    before, found, rest = document.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"the document has no place for the {name}")
+    text = "\n".join(part).rstrip()
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
+def _kinds() -> Iterator[str]:
+    yield "| kind | what happened |"
+    yield "|---|---|"
+    for kind, meaning in MEANINGS.items():
+        yield f"| `{kind}` | {meaning} |"
 
 
 def _index(table: Sequence[Endpoint]) -> Iterator[str]:
@@ -117,11 +138,15 @@ def _anchor(endpoint: Endpoint) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    before = DOCUMENT.read_text("utf-8")
-    after = drawn(before)
+    changed = {
+        path: after
+        for path, draw in ((DOCUMENT, drawn), (EVENTS, drawn_events))
+        if (after := draw(before := path.read_text("utf-8"))) != before
+    }
     if "--check" in argv:
-        return int(before != after)
-    DOCUMENT.write_text(after, "utf-8")
+        return int(bool(changed))
+    for path, text in changed.items():
+        path.write_text(text, "utf-8")
     return 0
 
 

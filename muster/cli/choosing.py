@@ -9,6 +9,7 @@ import typer
 
 from muster.cli import exits
 from muster.cli.filters import with_requirement
+from muster.cli.progress import Progress
 from muster.cli.remote import AsJson, Servers, as_line, asking, clean, fail
 
 _SELECT_EXAMPLES = """
@@ -29,7 +30,7 @@ _SELECT_HELP = (
     "first. If there is none it says why, and who nearly can.\n\n" + exits.told(exits.NO_NODE)
 )
 _RELEASE_HELP = (
-    "Give a held place back.\n\nThat the hold has ended already is no error.\n\n" + exits.told()
+    "Give held places back.\n\nThat a hold has ended already is no error.\n\n" + exits.told()
 )
 
 
@@ -91,14 +92,19 @@ def select(
     looks.show(selections.table(found, looks.here_ms()), looks.console())
     holds = [clean(chosen.hold.id) for chosen in found if chosen.hold is not None]
     if holds and sys.stdout.isatty():
-        typer.echo(f"To give it back: muster release {holds[0]}")
+        typer.echo(f"To give back what is held: muster release {' '.join(holds)}")
 
 
 def release(
-    hold_id: Annotated[str, typer.Argument(metavar="HOLD", help="The id that `select` printed.")],
+    holds: Annotated[
+        list[str], typer.Argument(metavar="HOLD...", help="The ids that `select` printed.")
+    ],
     as_json: AsJson = False,
     server: Servers = None,
 ) -> None:
-    with asking(server, as_json=as_json) as muster:
-        muster.release(hold_id)
-    typer.echo(as_line({"hold": hold_id, "released": True}) if as_json else "The place is free.")
+    progress = Progress()
+    with asking(server, as_json=as_json, progress=progress) as muster:
+        for hold in holds:
+            muster.release(hold)
+            line = as_line({"hold": hold, "released": True})
+            progress.say(line if as_json else f"{clean(hold)}: the place is free.")

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import typer
 
 from muster.cli import exits, looks
-from muster.cli.remote import Progress, as_line, asking, clean
+from muster.cli.progress import Progress
+from muster.cli.remote import as_line, asking, clean
 from muster.client import Client, Node
 
 _LOOK_S = 1.0
@@ -31,7 +32,7 @@ def wait(node_ids: Sequence[str], servers: Sequence[str] | None, *, as_json: boo
                     waiting.discard(node_id)
                     busy = busy or ending == _STILL_BUSY
                     line = {"node_id": node_id, "ended": ending}
-                    typer.echo(as_line(line) if as_json else f"{clean(node_id)} {ending}.")
+                    progress.say(as_line(line) if as_json else f"{clean(node_id)} {ending}.")
             if waiting:
                 progress.text = _left([seen[node_id] for node_id in waiting])
                 time.sleep(_LOOK_S)

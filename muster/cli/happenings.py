@@ -32,9 +32,10 @@ _WORDS: Mapping[str, str] = {
 def line(event: Mapping[str, Any], now: int, *, ascii_only: bool = False) -> Text:
     """One event as one line."""
     when, *rest = row(event, now, ascii_only=ascii_only, with_node=True)
-    text = Text(str(when), looks.QUIET)
+    text = Text.assemble((str(when), looks.QUIET))
     for part in rest:
         text.append("  ").append(part if isinstance(part, Text) else Text(part))
+    text.rstrip()
     return text
 
 

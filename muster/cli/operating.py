@@ -14,6 +14,7 @@ import typer
 from muster.cli import exits
 from muster.cli.completing import NodeIds
 from muster.cli.filters import with_filter
+from muster.cli.progress import Progress
 from muster.cli.remote import AsJson, Reason, Servers, as_line, asking, clean, refuse, tell
 
 if TYPE_CHECKING:
@@ -258,7 +259,8 @@ def _to_each(
 
     done: list[str] = []
     missing: list[tuple[str, NotFoundError]] = []
-    with asking(servers, as_json=order.as_json) as muster:
+    progress = Progress()
+    with asking(servers, as_json=order.as_json, progress=progress) as muster:
         for node_id in node_ids:
             try:
                 answer = one(muster, node_id)
@@ -266,10 +268,7 @@ def _to_each(
                 missing.append((node_id, error))
                 continue
             done.append(node_id)
-            if order.as_json:
-                typer.echo(as_line(answer))
-            else:
-                typer.echo(_said(order, node_id, answer))
+            progress.say(as_line(answer) if order.as_json else _said(order, node_id, answer))
     for node_id, reason in missing:
         tell(reason, as_json=order.as_json, about=node_id)
     if missing:

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
@@ -21,15 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from muster.cli import exits
+from muster.cli.progress import Progress
 
 if TYPE_CHECKING:
     from muster.client import AsyncClient, Client, MusterError
 
 PATIENCE_S = 3.0
 """Who waits at a terminal would rather be told."""
-
-QUIET_FOR_S = 1.0
-"""What takes longer shows that it goes on."""
 
 Servers = Annotated[
     list[str] | None,
@@ -49,13 +46,6 @@ Reason = Annotated[
 ]
 
 
-class Progress:
-    """What is said on a terminal while something takes long."""
-
-    def __init__(self, text: str = "Waiting for an answer …") -> None:
-        self.text = text
-
-
 @contextmanager
 def asking(
     servers: Sequence[str] | None,
@@ -66,17 +56,22 @@ def asking(
     quiet: bool = False,
 ) -> Iterator[Client]:
     """A client for a `with` block. What fails ends the command with the exit status it has. Unless
-    `quiet`, a terminal shows that it goes on."""
+    `quiet`, a terminal shows that it goes on; who prints meanwhile does so by `progress`."""
     need_parts()
     from muster.client import Client, MusterError
 
-    with _failing(), nullcontext() if quiet else _shown(progress or Progress()):
-        try:
+    showing = progress or Progress()
+
+    def trouble(text: str) -> None:
+        showing.text = text
+
+    try:
+        with _failing(), nullcontext() if quiet else showing.shown(), troubles(trouble):
             patience_s = PATIENCE_S if patience_s is None else patience_s
             with Client(*split(servers), token=token(), patience_s=patience_s) as client:
                 yield client
-        except MusterError as error:
-            fail(error, as_json=as_json)
+    except MusterError as error:
+        fail(error, as_json=as_json)
 
 
 @contextmanager
@@ -86,11 +81,11 @@ def talking(servers: Sequence[str] | None, *, as_json: bool) -> Iterator[AsyncCl
     need_parts()
     from muster.client import AsyncClient, MusterError
 
-    with _failing():
-        try:
+    try:
+        with _failing():
             yield AsyncClient(*split(servers), token=token(), patience_s=PATIENCE_S)
-        except MusterError as error:
-            fail(error, as_json=as_json)
+    except MusterError as error:
+        fail(error, as_json=as_json)
 
 
 def fail(error: MusterError, *, as_json: bool) -> NoReturn:
@@ -183,34 +178,3 @@ def _failing() -> Iterator[None]:
         raise typer.Exit(exits.INTERRUPTED) from None
     except ValueError as error:  # an address, a token or a label's test that can't be
         refuse(str(error))
-
-
-@contextmanager
-def _shown(progress: Progress) -> Iterator[None]:
-    """Shows on a terminal, after a while, that something goes on, and with what trouble."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield
-        return
-    ended = threading.Event()
-
-    def trouble(text: str) -> None:
-        progress.text = text
-
-    with troubles(trouble):
-        showing = threading.Thread(target=_show, args=(progress, ended), daemon=True)
-        showing.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            showing.join()
-
-
-def _show(progress: Progress, ended: threading.Event) -> None:
-    if ended.wait(QUIET_FOR_S):
-        return
-    from rich.console import Console
-
-    with Console(stderr=True, markup=False).status(progress.text) as status:
-        while not ended.wait(0.2):
-            status.update(progress.text)

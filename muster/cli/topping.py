@@ -124,6 +124,9 @@ def picture(
         roll.table(busiest, fleet.now, ascii_only=ascii_only),
         Text("\nwhat happens", looks.QUIET),
     ]
-    parts += [happenings.line(e.data, fleet.now, ascii_only=ascii_only) for e in events]
+    for event in events:
+        line = happenings.line(event.data, fleet.now, ascii_only=ascii_only)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        parts.append(line)
     parts.append(Text(trouble, "red") if trouble else Text("Ctrl-C ends", looks.QUIET))
     return Group(*parts)

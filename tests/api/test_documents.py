@@ -15,7 +15,7 @@ import pytest
 
 from gateway.api import arguments, recorded
 from gateway.api.curl import command
-from gateway.api.document import DOCUMENT, drawn
+from gateway.api.document import DOCUMENT, EVENTS, drawn, drawn_events
 from gateway.api.endpoint import LAST_EVENT_ID, Endpoint, Example
 from gateway.api.openapi import document
 from gateway.api.page import page
@@ -180,8 +180,9 @@ def test_the_schema_takes_exactly_the_bodies_that_we_take(type_: Any, body: Any)
 
 
 def test_docs_api_md_is_as_the_table_says() -> None:
-    text = DOCUMENT.read_text("utf-8")
-    assert drawn(text) == text, "run: make docs"
+    for path, draw in ((DOCUMENT, drawn), (EVENTS, drawn_events)):
+        text = path.read_text("utf-8")
+        assert draw(text) == text, "run: make docs"
 
 
 def test_examples_in_docs_api_md_are_json() -> None:

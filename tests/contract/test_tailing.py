@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+from registry import capabilities as can
 from registry.cursor import BEGINNING, Cursor, EventId, Places, event_id, event_id_text
 from registry.events import Event, EventType
+from registry.keys import partition_of
+from registry.model import Reason, Status
 from registry.registry import Registry
 from registry.tailing import Loss, Page
-from tests.support.fleet import Fleet
+from tests.support.api import register
+from tests.support.fleet import Fleet, until
 
 
 async def all_behind(registry: Registry, places: Places, each: int = 8) -> list[Event]:
@@ -167,15 +171,108 @@ async def test_the_epoch_is_made_once_and_anew_in_a_store_that_was_emptied(
     assert await registry.event_epoch() != epoch
 
 
-LABELLED = ("any", "asr:zh", "label:owner=x", "label:rack=b%204", "model:label:no")
+# Whose events they are
+
+OF_X = ("any", "asr:zh", "label:owner=x", "label:rack=b%204", "model:label:no")
+OF_Y = ("any", "asr:zh", "label:owner=y")
+X, Y = {"owner": "x", "rack": "b 4"}, {"owner": "y"}
+
+
+async def last(registry: Registry) -> Event:
+    """What happened last to any node."""
+    events = await all_behind(registry, BEGINNING)
+    return max(events, key=lambda e: e.id)
 
 
 async def test_an_event_carries_the_labels_that_its_node_had_then(registry: Registry) -> None:
     fleet = Fleet(registry)
-    await fleet.make_ready("node-A", capabilities=LABELLED)
+    await fleet.make_ready("node-A", capabilities=OF_X)
     await fleet.make_ready("node-B")
-    events = await all_behind(registry, BEGINNING)
-    for event in events:
-        expected = {"owner": "x", "rack": "b 4"} if event.node_id == "node-A" else {}
-        assert event.labels == expected
+    for event in await all_behind(registry, BEGINNING):
+        assert event.labels == (X if event.node_id == "node-A" else {})
         assert event.former_labels is None
+
+
+async def test_a_registration_with_other_labels_carries_the_former_too(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.register("node-A", capabilities=OF_X)
+    await fleet.register("node-A", sid="later", digest="d2", capabilities=OF_Y)
+    event = await last(registry)
+    assert (event.type, event.labels, event.former_labels) == ("register", Y, X)
+
+
+async def test_an_update_carries_the_labels_before_and_after(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.register("node-A", capabilities=OF_X)
+    await registry.update(
+        "node-A", "sid-node-A", "d1", OF_X,
+        registration=b"\x80", digest="d2", capabilities=OF_Y, public=True, capacity=1,
+        gpu_memory_gb=8, label_stamp="",
+    )  # fmt: skip
+    event = await last(registry)
+    assert (event.type, event.labels, event.former_labels) == ("update", Y, X)
+
+
+async def test_acts_of_operators_carry_the_labels_in_force(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    packed = can.pack(register(labels={"owner": "x"}))
+    caps = can.capabilities(register(labels={"owner": "x"}))
+    await fleet.register("node-A", registration=packed, capabilities=caps)
+    before = len(await all_behind(registry, BEGINNING))
+    await registry.drain("node-A", "ann", "fans")
+    await registry.label("node-A", {"tier": "gold"}, "ann", "promoted")
+    await registry.resume("node-A", "ann", "fans are in")
+    await registry.remove("node-A", "ann", "sold")
+    acts = (await all_behind(registry, BEGINNING))[before:]
+    own, all_ = {"owner": "x"}, {"owner": "x", "tier": "gold"}
+    assert [(e.type, e.labels, e.former_labels) for e in acts] == [
+        ("operator_drain", own, None),
+        ("operator_labels", all_, own),
+        ("operator_resume", all_, None),
+        ("operator_remove", all_, None),
+    ]
+
+
+async def test_what_expires_carries_the_labels_it_had(quick: Registry) -> None:
+    fleet = Fleet(quick)
+    await fleet.register("node-A", capabilities=OF_X)
+    await fleet.commit(Status.OFFLINE, Reason.UNREGISTERED)
+
+    async def gone() -> bool:
+        return await quick.expire(await fleet.facts())
+
+    await until(gone, "its retention is over")
+    event = await last(quick)
+    assert (event.type, event.labels) == ("expired", X)
+
+
+async def test_what_is_mended_and_two_with_one_identity_carry_the_labels(
+    registry: Registry,
+) -> None:
+    fleet = Fleet(registry)
+    told = await fleet.register("node-A", capabilities=OF_X)
+    await registry.mend("node-A", "sid-node-A", told.version + 5, "")
+    assert (await last(registry)).labels == X
+    seen = await registry.existing("node-A")
+    await registry.note(partition_of("node-A"), "duplicate_identity", {"boot_id": "b"}, seen)
+    event = await last(registry)
+    assert (event.type, event.node_id, event.labels) == ("duplicate_identity", "node-A", X)
+    await registry.note(3, "mass_expiry", {"lost": 5})
+    assert (await last(registry)).node_id == ""
+
+
+async def test_unobserved_time_is_told_to_the_sweeper_that_finds_it(registry: Registry) -> None:
+    async def patrolled() -> int:
+        looks = await registry.patrol([3], "owner", observe=True, limit=1)
+        return looks[0].added
+
+    assert await patrolled() == 0
+    now = await registry.synchronise()
+    key = registry.keys.swept(3)
+    (swept,) = await registry.store.commands([("GET", key)])
+    run = swept.decode().partition(" ")[2]
+    await registry.store.commands([("SET", key, f"{now - 60_000} {run}")])
+    assert 60_000 <= await patrolled() < 70_000
+    assert await patrolled() == 0
+    await registry.store.commands([("SET", key, f"{now + 60_000} {run}")])
+    assert -60_000 <= await patrolled() < -50_000

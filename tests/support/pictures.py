@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.terminal_theme import SVG_EXPORT_THEME
 
 from muster.agent import panel
@@ -40,11 +40,15 @@ def picture(locale: Locale) -> str:
         reversed(state["recent"]), (720_000, 765_000, 765_100, 765_900), strict=True
     ):
         event["at"] = at - age_ms
-    console = Console(width=COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
-    console.print(panel.render(state, locale, now=NOW))
-    svg = console.export_svg(
-        title="muster agent run", theme=SVG_EXPORT_THEME, unique_id=f"panel-{locale}"
-    )
+    shown = panel.render(state, locale, now=NOW)
+    return as_picture(shown, "muster agent run", f"panel-{locale}", COLUMNS)
+
+
+def as_picture(shown: RenderableType, title: str, unique_id: str, columns: int) -> str:
+    """A terminal of so many columns that shows this, as SVG."""
+    console = Console(width=columns, record=True, file=io.StringIO(), force_terminal=True)
+    console.print(shown)
+    svg = console.export_svg(title=title, theme=SVG_EXPORT_THEME, unique_id=unique_id)
     # Pictures load nothing from elsewhere: the readers' own fonts will do.
     svg = re.sub(r' textLength="[\d.]+"([^>]*)>([^<]*)<', _as_wide_as_its_cells, svg)
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
