@@ -21,7 +21,7 @@ from muster.client.errors import (
     UnreachableError,
 )
 from muster.client.servers import Servers
-from muster.client.trying import Again, Answered, Tries
+from muster.client.trying import PAUSE_MOST_S, Again, Answered, Tries
 
 A, B = "http://a", "http://b"
 REFUSED = httpx.ConnectError("[Errno 111] Connection refused")
