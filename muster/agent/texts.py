@@ -65,7 +65,9 @@ def close(code: int, locale: Locale) -> Advice:
 
 
 def status(status: str, reason: str, locale: Locale, *, said: str = "") -> Advice:
-    """The node's status and why."""
+    """The node's status and why; without a reason the status alone."""
+    if not reason:
+        return Advice(said or word(status, locale))
     steps = sentences.STATUSES.get(f"{status}:{reason}") or sentences.STATUSES.get(reason)
     if steps is None:
         return Advice(said or status_text(status, reason, locale), sentences.UNKNOWN[locale])
