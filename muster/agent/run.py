@@ -3,7 +3,8 @@
 The panel and the local API run beside the agent; no heartbeat waits for either.
 
 The first SIGTERM, SIGINT or Windows' stop begins to leave: no new jobs, those that run may finish.
-A second one ends the process there and then.
+A second one ends the process there and then. SIGHUP begins to leave and is never counted: a
+terminal that is closed sends it twice, once by the kernel and once by the shell.
 """
 
 from __future__ import annotations
@@ -195,12 +196,14 @@ class Stopping:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self._asked:
-            if self._panel:
-                _leave_screen()
-            os._exit(Exit.LEFT)
-        self._asked = True
-        self._loop.call_soon_threadsafe(self._leave, signal.Signals(number).name)
+        name = signal.Signals(number).name
+        if name != "SIGHUP":
+            if self._asked:
+                if self._panel:
+                    _leave_screen()
+                os._exit(Exit.LEFT)
+            self._asked = True
+        self._loop.call_soon_threadsafe(self._leave, name)
 
     def _leave(self, why: str) -> None:
         if self.session is not None:

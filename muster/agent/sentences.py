@@ -383,8 +383,9 @@ STATUSES: Mapping[str, Both] = {
         "en": "see the inference program's log; often the card's memory is too small",
     },
     "node_request": {
-        "zh": "等待任务完成后自动退出; 再按一次 Ctrl-C 立即退出",
-        "en": "wait: the agent leaves when its work is done; Ctrl-C once more leaves now",
+        "zh": "等待任务完成后自动退出; 第二次 Ctrl-C 会立即退出, 未完成的任务会丢失",
+        "en": "wait: the agent leaves when its work is done; a second Ctrl-C leaves now, and jobs "
+        "are lost",
     },
     "drained": {
         "zh": "需要继续时重新启动: muster agent run",
@@ -759,8 +760,8 @@ WORDS: Mapping[str, Both] = {
         "en": "the agent does not answer; it may have stopped",
     },
     "drain_begun": {
-        "zh": "节点程序正在离开: 完成现有任务后退出",
-        "en": "the agent is leaving: it ends when its jobs are done",
+        "zh": "节点程序正在退出: 现有任务完成或等待超时后结束",
+        "en": "the agent is leaving: it ends when its jobs are done or their time is up",
     },
     "nothing_saved": {"zh": "没有保存的身份: {path}", "en": "no identity is saved: {path}"},
     "forget": {

@@ -16,7 +16,6 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -89,6 +88,7 @@ class NodeSession:
             identity or IdentityFile(config.state_path),
             system.fingerprint() if fingerprint is None else fingerprint,
             self.status,
+            config.servers,
         )
         self._uniform = uniform
         self._backoff = Backoff(config.backoff_first_s, config.backoff_most_s, uniform)
@@ -99,6 +99,7 @@ class NodeSession:
         self._life: Life | None = None
         self._results: deque[dict[str, Any]] = deque(maxlen=RESULTS_KEPT)
         self._leaving: Leaving | None = None
+        self._late: asyncio.TimerHandle | None = None
         self._gone = asyncio.Event()
 
     # What a program may ask
@@ -170,13 +171,19 @@ class NodeSession:
 
     async def drain(self, reason: str | None = None, timeout_s: float | None = None) -> None:
         """Begins to leave and returns at once: no new jobs, and `run` ends when those that run
-        are done or `timeout_s` (by default the configured one) has passed."""
-        if self._leaving is not None:
-            return
+        are done or `timeout_s` (by default the configured one) has passed.
+
+        Asked again, a `timeout_s` replaces the former end; without one the sooner end is kept."""
         wait = self.config.drain_timeout_s if timeout_s is None else timeout_s
-        self._leaving = Leaving(reason or "", time.monotonic() + wait)
+        deadline = time.monotonic() + wait
+        former = self._leaving
+        if former is not None:
+            if timeout_s is None and former.deadline <= deadline:
+                return
+            reason = reason or former.reason
+        self._leaving = Leaving(reason or "", deadline)
         self._telling.draining(self._leaving.reason, wait)
-        asyncio.get_running_loop().call_later(wait, self._leave_late)
+        self._watch_deadline(self._leaving)
         if self._life is not None:
             self._life.leave(self._leaving)
         self._leave_if_idle()
@@ -293,16 +300,22 @@ class NodeSession:
         if self._leaving is not None and not self.inventory.running_jobs and not connected:
             self._gone.set()
 
+    def _watch_deadline(self, leaving: Leaving) -> None:
+        """Has the session end at the deadline; one watched before counts no more."""
+        if self._late is not None:
+            self._late.cancel()
+        left_s = max(0.0, leaving.deadline - time.monotonic())
+        self._late = asyncio.get_running_loop().call_later(left_s, self._leave_late)
+
     def _leave_late(self) -> None:
         if self._life is None or not self._life.registered:
             self._gone.set()
 
     async def _outlast(self) -> ExitReason:
         """The server let go, but jobs still run here: they have the rest of their time."""
-        left_s = self._leaving.deadline - time.monotonic() if self._leaving is not None else 0.0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, left_s)):
-                await self._gone.wait()
+        if self._leaving is not None:
+            self._watch_deadline(self._leaving)
+            await self._gone.wait()
         return self._left()
 
     def _left(self) -> ExitReason:
