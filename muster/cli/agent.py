@@ -262,7 +262,7 @@ def reset_identity(
 
     language = pick(locale)
     identity = IdentityFile(_config(locale, state_dir=state_dir).state_path)
-    if not identity.path.exists():
+    if not identity.saved():
         typer.echo(texts.word("nothing_saved", language, path=identity.path))
         return
     try:
