@@ -61,6 +61,9 @@ _MARKS = {
     "draining": ("▼", "v", "blue"),
     "offline": ("○", "o", "red"),
     "failed": ("✖", "x", "red"),
+    "connecting": ("◐", "~", "yellow"),
+    "reconnecting": ("○", "o", "red"),
+    "left": ("○", "o", "default"),
     "idle": ("○", "o", "default"),
 }
 _QUIET = "dim"
@@ -208,7 +211,7 @@ class _Drawing:
         self._locale: Locale = locale
         self._now = now
         self._ascii_only = ascii_only
-        rich_mark, plain_mark, self.colour = _MARKS.get(self._key(), _MARKS["idle"])
+        rich_mark, plain_mark, self.colour = _MARKS.get(state["state"], _MARKS["idle"])
         self._mark = plain_mark if ascii_only else rich_mark
         self._arrow = ">" if ascii_only else "→"
         self._ill = "x" if ascii_only else "✖"
@@ -300,17 +303,10 @@ class _Drawing:
             grid.add_row(_clock(event["at"] / 1000), event["message"])
         return grid
 
-    def _key(self) -> str:
-        if self._state["registrationStatus"] == "success":
-            return self._state["status"] or "registering"
-        if self._state["registrationStatus"] == "registering":
-            return "registering"
-        return str(self._state["registrationStatus"])
-
     def _status_word(self) -> str:
-        registration = self._state["registrationStatus"]
-        if registration == "success" and self._state["status"]:
-            return self._word(self._state["status"])
+        state, registration = self._state["state"], self._state["registrationStatus"]
+        if state != registration:
+            return self._word(state)
         return f"{self._word('registration')}: {self._word(f'registration_{registration}')}"
 
     def _connection(self) -> RenderableType:

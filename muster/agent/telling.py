@@ -83,7 +83,7 @@ class Telling:
         self._status.change(registration=Registration.FAILED)
 
     def left(self, reason: str) -> None:
-        self._status.change(registration=Registration.IDLE, retry_at=None)
+        self._status.change(registration=Registration.IDLE, retry_at=None, left=True)
         self._status.tell(Action.LEFT, reason=reason)
 
     # What the server said

@@ -86,6 +86,17 @@ def test_what_is_simulated_says_so_and_what_is_wrong_is_listed(locale: Locale) -
     assert texts.word("not_connected", locale) in text
 
 
+@pytest.mark.parametrize("locale", LOCALES)
+def test_while_disconnected_it_says_so_and_not_what_the_server_said_before(locale: Locale) -> None:
+    status = watched.working()
+    status.recent.clear()
+    status.change(connected=False, registration=Registration.IDLE)
+    headline = drawn(status, locale, 80).splitlines()[1]
+    assert texts.word("reconnecting", locale) in headline
+    assert texts.word("registration", locale) not in headline
+    assert texts.status("ready", "healthy", locale).what not in drawn(status, locale, 200)
+
+
 @pytest.mark.parametrize("registration", Registration)
 @pytest.mark.parametrize("locale", LOCALES)
 def test_each_state_of_the_registration_has_a_word(
