@@ -174,6 +174,13 @@ def duration(seconds: float, locale: Locale) -> str:
     return word("seconds", locale, n=int(max(seconds, 0)))
 
 
+def number(value: float) -> str:
+    """A number of about three digits, never with an exponent: `0.25`, `12.4`, `86400`."""
+    places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    text = f"{value:.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text
+
+
 def _shown(values: Mapping[str, Any], locale: Locale) -> dict[str, str]:
     """Values as they stand in a sentence."""
     return {key: _said(value, locale) for key, value in values.items()}
@@ -182,7 +189,7 @@ def _shown(values: Mapping[str, Any], locale: Locale) -> dict[str, str]:
 def _said(value: Any, locale: Locale) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or sentences.NONE[locale]
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _fill(sentence: str, values: Mapping[str, Any]) -> str:
