@@ -17,6 +17,7 @@ from muster.agent.identity import (
     place_of,
 )
 from muster.agent.status import AgentStatus
+from muster.agent.system import together
 from muster.agent.trouble import Note
 
 
@@ -54,7 +55,7 @@ class Memory:
         identity = Identity(
             node_id=node_id,
             node_token=node_token,
-            fingerprint=self._fingerprint,
+            fingerprint=together(known.fingerprint if known else "", self._fingerprint),
             servers=tuple(dict.fromkeys((*map(place_of, self._servers), *earlier))),
         )
         if identity != known:
