@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from muster.agent import sentences
+from muster.agent import expectations, sentences
+from muster.agent.options import as_given
 from muster.agent.trouble import Note, Trouble
 from muster.wire.closing import retry_policy
 from muster.wire.errors import ErrorCode, Locale, error_text, status_text
@@ -95,7 +96,11 @@ def note(note: Note, locale: Locale, **values: Any) -> str:
 def model_problem(problem: ModelProblem, locale: Locale) -> str:
     """What is wrong with an entry of the models' files."""
     place = f"{problem.file}: {problem.field}" if problem.field else problem.file
-    values = {"place": place, "expected": problem.expected, "got": problem.got}
+    values = {
+        "place": place,
+        "expected": expectations.said(problem.expected, locale),
+        "got": expectations.said(problem.got, locale),
+    }
     return (
         _fill(sentences.MODEL_PROBLEM[locale], values)
         + sentences.LEFT_OUT[problem.left_out][locale]
@@ -103,9 +108,14 @@ def model_problem(problem: ModelProblem, locale: Locale) -> str:
 
 
 def setting(name: str, expected: str, got: str, locale: Locale) -> Advice:
-    """A setting that can't be used."""
+    """A setting that can't be used; a field of `AgentConfig` is named as its owner gives it."""
     what, do = sentences.SETTING[locale]
-    return Advice(_fill(what, {"name": name, "expected": expected, "got": got}), do)
+    values = {
+        "name": as_given(name),
+        "expected": expectations.said(expected, locale),
+        "got": expectations.said(got, locale),
+    }
+    return Advice(_fill(what, values), do)
 
 
 def state_in_use(directory: str, locale: Locale) -> Advice:
@@ -157,6 +167,8 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
 
 def refusal(code: str, locale: Locale, **values: Any) -> str:
     """Why the local API does not do what it was asked."""
+    if code == "INVALID_PARAMETER":
+        values["expected"] = expectations.said(values["expected"], locale)
     return _fill(sentences.API[code][locale], values)
 
 
