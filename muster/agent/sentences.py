@@ -227,6 +227,13 @@ ERRORS: Mapping[ErrorCode, Both] = {
     },
 }
 
+SIMULATED_NOT_LET_IN: Both = {
+    "zh": "试用：启动网关（gateway）时设置 MUSTER_ALLOW_SIMULATED=true，或只监听 127.0.0.1\n"
+    "正式使用：去掉 --simulate，在有真实 GPU 的机器上运行",
+    "en": "to try it: start the gateway with MUSTER_ALLOW_SIMULATED=true, or have it listen on "
+    "127.0.0.1 only\nfor real work: leave out --simulate, on a machine with a real GPU",
+}
+
 # Ends of a connection, by close code.
 
 CLOSES: Mapping[int, BothPairs] = {
@@ -815,6 +822,11 @@ API: Mapping[str, Both] = {
     "TOO_MANY_READERS": {
         "zh": "最多 {expected} 个程序可以同时读取 /events; 请改用 GET /status",
         "en": "at most {expected} programs may read /events at once; use GET /status",
+    },
+    "TOO_MANY_RESULTS": {
+        "zh": "已有 {expected} 个任务结果等待发送, 这一个没有保存; 连接恢复后请再次提交",
+        "en": "{expected} results wait for the server already, this one is not kept; "
+        "hand it in again once the node is connected",
     },
     "NOT_FOUND": {
         "zh": "没有这个路径; 可用的有: {expected}",

@@ -14,7 +14,6 @@ import logging
 import random
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -40,14 +39,13 @@ from muster.agent.inventory import Inventory
 from muster.agent.life import Leaving, Life
 from muster.agent.memory import Memory
 from muster.agent.models import ModelScan
+from muster.agent.outbox import Outbox
 from muster.agent.report import Claim
 from muster.agent.status import AgentStatus
 from muster.agent.telling import Telling
 from muster.agent.trouble import Note, trouble_of
 
 logger = logging.getLogger("muster.agent")
-
-RESULTS_KEPT = 1000
 
 
 class ExitReason(StrEnum):
@@ -97,7 +95,7 @@ class NodeSession:
         self._server = 0
         self._tried = 0
         self._life: Life | None = None
-        self._results: deque[dict[str, Any]] = deque(maxlen=RESULTS_KEPT)
+        self._outbox = Outbox()
         self._leaving: Leaving | None = None
         self._late: asyncio.TimerHandle | None = None
         self._gone = asyncio.Event()
@@ -117,6 +115,8 @@ class NodeSession:
             return lives.result() if lives.done() else self._left()
         finally:
             await _end(lives, gone)
+            self._outbox.close()
+            self.status.change(results_lost=self._outbox.lost)
             self._memory.release()
 
     def beat_now(self) -> None:
@@ -160,14 +160,18 @@ class NodeSession:
         success: bool,
         error: str | Mapping[str, Any] | None = None,
         running_jobs: int | None = None,
-    ) -> None:
-        """A job finished. Kept while there is no connection, the oldest dropped first."""
+    ) -> bool:
+        """A job finished. Kept until the server has heard of it; False: too many are kept already,
+        and this one will not be told. Raises TypeError for an error that is no JSON."""
         if running_jobs is not None:
             self.set_running_jobs(running_jobs)
-        self._results.append(
+        taken = self._outbox.put(
             {"job_id": job_id, "success": success, "error": error, "running_jobs": running_jobs}
         )
-        self._send_results()
+        self.status.change(results_lost=self._outbox.lost)
+        if self._life is not None:
+            self._life.send_results()
+        return taken
 
     async def drain(self, reason: str | None = None, timeout_s: float | None = None) -> None:
         """Begins to leave and returns at once: no new jobs, and `run` ends when those that run
@@ -218,9 +222,12 @@ class NodeSession:
         except CANNOT_CONNECT as error:
             return Lost(trouble_of(error), str(error) or type(error).__name__)
         self._telling.connected(shown)
+        self._outbox.begin()
+        self.status.change(results_lost=self._outbox.lost)
         self._life = life = Life(
             ws,
             Conversation(self._claim(), self._uniform),
+            outbox=self._outbox,
             report=self.inventory.report,
             told=self._told,
             beaten=self._beaten,
@@ -329,7 +336,6 @@ class NodeSession:
             case Registered():
                 self._memory.remember(event.node_id, event.node_token)
                 self._telling.registered(event)
-                self._send_results()
             case StatusTold():
                 self._telling.status(event)
             case Acknowledged():
@@ -346,12 +352,6 @@ class NodeSession:
 
     def _next_beat(self) -> float | None:
         return self._life.next_beat if self._life is not None else None
-
-    def _send_results(self) -> None:
-        if self._life is None or not self._life.registered:
-            return
-        while self._results:
-            self._life.job_result(**self._results.popleft())
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

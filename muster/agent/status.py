@@ -170,6 +170,7 @@ class AgentStatus:
         self.retry_at: float | None = None
         self.left = False
         self.running_jobs = 0
+        self.results_lost = 0
         self.local_url: str | None = None
         self.models: tuple[ModelRow, ...] = ()
         self.model_problems: tuple[ModelProblem, ...] = ()
@@ -275,6 +276,7 @@ class AgentStatus:
             "nextHeartbeatInMs": _until(self.next_heartbeat_at),
             "retryInMs": _until(self.retry_at),
             "runningJobs": self.running_jobs,
+            "resultsLost": self.results_lost,
             "localUrl": self.local_url,
             "session": self.session,
             "version": self.version,

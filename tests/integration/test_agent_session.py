@@ -734,6 +734,70 @@ async def test_results_of_jobs_that_end_without_a_connection_are_told_later(
     assert (await peer.hear_type("job_result"))["job_id"] == "job-2"
 
 
+async def test_a_result_whose_socket_ended_before_it_was_heard_is_told_in_the_next_life(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await peer.hear_type("node_heartbeat")
+    await agent.session.job_result("job-1", True)
+    await peer.hear_type("job_result")
+    peer.cut()
+    again = await server.peer()
+    await again.accept(heartbeat_interval_ms=60_000)
+    assert (await again.hear_type("job_result"))["job_id"] == "job-1"
+
+
+async def test_a_result_the_server_answered_a_beat_after_is_not_told_again(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await peer.hear_type("node_heartbeat")
+    await peer.say("node_heartbeat_ack", node_id="node-SCRIPT", next_ms=60_000, store="ok")
+    await agent.session.job_result("job-1", True)
+    await peer.hear_type("job_result")
+    agent.session.beat_now()
+    await peer.hear_type("node_heartbeat")
+    await peer.say("node_heartbeat_ack", node_id="node-SCRIPT", next_ms=60_000, store="ok")
+    await peer.status("ready", "healthy", 2)
+    await eventually(lambda: agent.session.status.status == "ready", "all before was heard")
+    await peer.close(1012)
+    again = await server.peer()
+    await again.accept()
+    await agent.session.job_result("job-2", True)
+    assert (await again.hear_type("job_result"))["job_id"] == "job-2"
+
+
+async def test_a_result_refused_for_its_haste_is_told_again_after_the_wait(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await peer.hear_type("node_heartbeat")
+    await agent.session.job_result("job-1", True)
+    await peer.hear_type("job_result")
+    await peer.error("RATE_LIMITED", retry_after_ms=300)
+    assert (await peer.hear_type("job_result"))["job_id"] == "job-1"
+
+
+async def test_results_are_told_before_the_farewell(make: Make, server: ScriptedServer) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await eventually(lambda: agent.session.status.online, "registered")
+    for at in range(42):  # more than may be sent at once
+        await agent.session.job_result(f"job-{at}", True)
+    await agent.session.drain()
+    heard: list[str] = []
+    while "node_unregister" not in heard:
+        heard.append((await peer.hear())["type"])
+    assert heard.count("job_result") == 42
+
+
 # Leaving
 
 
