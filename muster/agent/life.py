@@ -150,6 +150,8 @@ class Life:
                 await self._beat(now)
             while self.registered and (result := self._outbox.take()) is not None:
                 await self._send(self._conversation.job_result(**result))
+                if not self._outbox.waiting:
+                    self._wake.set()  # a farewell may have waited for the last one
             with suppress(TimeoutError):  # and not wait_for, which may swallow a cancellation
                 async with asyncio.timeout(self._wait(self._clock())):
                     await self._wake.wait()
