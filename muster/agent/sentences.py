@@ -227,6 +227,13 @@ ERRORS: Mapping[ErrorCode, Both] = {
     },
 }
 
+SIMULATED_NOT_LET_IN: Both = {
+    "zh": "试用：启动网关（gateway）时设置 MUSTER_ALLOW_SIMULATED=true，或只监听 127.0.0.1\n"
+    "正式使用：去掉 --simulate，在有真实 GPU 的机器上运行",
+    "en": "to try it: start the gateway with MUSTER_ALLOW_SIMULATED=true, or have it listen on "
+    "127.0.0.1 only\nfor real work: leave out --simulate, on a machine with a real GPU",
+}
+
 # Ends of a connection, by close code.
 
 CLOSES: Mapping[int, BothPairs] = {
@@ -383,8 +390,9 @@ STATUSES: Mapping[str, Both] = {
         "en": "see the inference program's log; often the card's memory is too small",
     },
     "node_request": {
-        "zh": "等待任务完成后自动退出; 再按一次 Ctrl-C 立即退出",
-        "en": "wait: the agent leaves when its work is done; Ctrl-C once more leaves now",
+        "zh": "等待任务完成后自动退出; 第二次 Ctrl-C 会立即退出, 未完成的任务会丢失",
+        "en": "wait: the agent leaves when its work is done; a second Ctrl-C leaves now, and jobs "
+        "are lost",
     },
     "drained": {
         "zh": "需要继续时重新启动: muster agent run",
@@ -722,6 +730,9 @@ WORDS: Mapping[str, Both] = {
     "degraded": {"zh": "降级", "en": "degraded"},
     "draining": {"zh": "排空中", "en": "draining"},
     "offline": {"zh": "离线", "en": "offline"},
+    "connecting": {"zh": "正在连接", "en": "connecting"},
+    "reconnecting": {"zh": "未连接，正在重连", "en": "disconnected, reconnecting"},
+    "left": {"zh": "已退出", "en": "left"},
     "registration": {"zh": "注册", "en": "registration"},
     "node_id": {"zh": "节点 ID", "en": "node id"},
     "server": {"zh": "服务器", "en": "server"},
@@ -759,8 +770,8 @@ WORDS: Mapping[str, Both] = {
         "en": "the agent does not answer; it may have stopped",
     },
     "drain_begun": {
-        "zh": "节点程序正在离开: 完成现有任务后退出",
-        "en": "the agent is leaving: it ends when its jobs are done",
+        "zh": "节点程序正在退出: 现有任务完成或等待超时后结束",
+        "en": "the agent is leaving: it ends when its jobs are done or their time is up",
     },
     "nothing_saved": {"zh": "没有保存的身份: {path}", "en": "no identity is saved: {path}"},
     "forget": {
@@ -811,6 +822,11 @@ API: Mapping[str, Both] = {
     "TOO_MANY_READERS": {
         "zh": "最多 {expected} 个程序可以同时读取 /events; 请改用 GET /status",
         "en": "at most {expected} programs may read /events at once; use GET /status",
+    },
+    "TOO_MANY_RESULTS": {
+        "zh": "已有 {expected} 个任务结果等待发送, 这一个没有保存; 连接恢复后请再次提交",
+        "en": "{expected} results wait for the server already, this one is not kept; "
+        "hand it in again once the node is connected",
     },
     "NOT_FOUND": {
         "zh": "没有这个路径; 可用的有: {expected}",

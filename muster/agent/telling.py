@@ -83,20 +83,21 @@ class Telling:
         self._status.change(registration=Registration.FAILED)
 
     def left(self, reason: str) -> None:
-        self._status.change(registration=Registration.IDLE, retry_at=None)
+        self._status.change(registration=Registration.IDLE, retry_at=None, left=True)
         self._status.tell(Action.LEFT, reason=reason)
 
     # What the server said
 
     def registered(self, event: Registered) -> None:
+        reason, said, since_ms = self._why(event)
         self._status.change(
             node_id=event.node_id,
             session=event.session,
             registration=Registration.SUCCESS,
             status=event.status,
-            reason=None if event.resumed else _REASONS.get(event.status),
-            said="",
-            since_ms=_wall_ms(),
+            reason=reason,
+            said=said,
+            since_ms=since_ms,
             problem=None,
             server_warnings=event.warnings,
         )
@@ -109,6 +110,19 @@ class Telling:
         )
         _call(self._on_registered, event.node_id)
         _call(self._on_status, event.status, self._status.reason or "")
+
+    def _why(self, event: Registered) -> tuple[str | None, str, int | None]:
+        """Why the node has the status its ack tells, in whose words, since when.
+
+        No `node_status` repeats it: a resumed node is what it was, for the reason it was told
+        last, if that was to this process.
+        """
+        was = self._status
+        if not event.resumed:
+            return _REASONS.get(event.status), "", _wall_ms()
+        if (was.node_id, was.status) == (event.node_id, event.status):
+            return was.reason, was.said, was.since_ms
+        return None, "", _wall_ms()
 
     def status(self, event: StatusTold) -> None:
         self._status.change(
@@ -194,7 +208,7 @@ class Telling:
         self._status.tell(Action.DRAINING, reason=reason, timeout_s=timeout_s)
 
 
-# Why a new session has the status its ack tells: there is no `node_status` that says so.
+# Why a new session has the status its ack tells.
 _REASONS = {"registering": "registered", "draining": "operator"}
 
 

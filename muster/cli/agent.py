@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from muster.agent.config import (
-    PREFIX,
     AgentConfig,
     ConfigError,
     read_labels,
@@ -262,7 +261,7 @@ def reset_identity(
 
     language = pick(locale)
     identity = IdentityFile(_config(locale, state_dir=state_dir).state_path)
-    if not identity.path.exists():
+    if not identity.saved():
         typer.echo(texts.word("nothing_saved", language, path=identity.path))
         return
     try:
@@ -275,7 +274,7 @@ def reset_identity(
     except StateInUse:
         _end(USAGE, texts.state_in_use(str(identity.directory), language))
     except OSError as error:
-        _end_for_setting("--state-dir", "a directory that can be written", str(error), language)
+        _end_for_setting("state_dir", "a directory that can be written", str(error), language)
     finally:
         identity.unlock()
     typer.echo(texts.word("forgotten", language))
@@ -303,15 +302,7 @@ def _config(locale: Locale | None, **given: Any) -> AgentConfig:
             given["labels"] = read_labels(given["labels"])
         return AgentConfig.load(locale=locale, **given)
     except ConfigError as error:
-        _end_for_setting(_as_given(error.name), error.expected, error.got, pick(locale))
-
-
-def _as_given(name: str) -> str:
-    """A setting as its owner gave it: the option, or the variable where there is no option."""
-    options = {"servers": "--server", "labels": "--label", "drain_timeout_s": "--drain-timeout"}
-    if name in options or name.startswith(PREFIX):
-        return options.get(name, name)
-    return variable_of(name) if name.endswith("_s") else "--" + name.replace("_", "-")
+        _end_for_setting(error.name, error.expected, error.got, pick(locale))
 
 
 def _setting_row(

@@ -193,6 +193,22 @@ def test_an_end_without_a_code_is_told_by_its_trouble() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (86_400.0, "86400"),
+        (300.0, "300"),
+        (12.44, "12.4"),
+        (0.25, "0.25"),
+        (30.0, "30"),
+        (0.0, "0"),
+    ],
+)
+def test_a_number_is_told_without_an_exponent(value: float, shown: str) -> None:
+    told = texts.event("draining", {"reason": "", "timeout_s": value}, "en").what
+    assert told.endswith(f", {shown} s at most")
+
+
 def test_braces_inside_a_value_are_only_text() -> None:
     advice = texts.trouble(Trouble.TLS, "en", server="{detail}", detail="{server} {")
     assert "{detail}" in advice.what

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import typer.main
@@ -99,3 +100,39 @@ def test_the_deployed_files_set_only_what_there_is() -> None:
     known = {variable_of(name) for name in AgentConfig.__dataclass_fields__}
     for path in (ROOT / "deploy" / "agent").iterdir():
         assert set(re.findall(r"MUSTER_AGENT_\w+", path.read_text("utf-8"))) <= known, path.name
+
+
+DEPLOY = ROOT / "deploy" / "agent"
+WITH_COMMANDS = [*handbook.DOCUMENTS.values(), DEPLOY / "README.md", DEPLOY / "README.zh.md"]
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=lambda path: path.name)
+def test_commands_for_windows_are_such_as_its_shell_takes(path: Path) -> None:
+    text = path.read_text("utf-8")
+    blocks = re.findall(r"```powershell\n(.*?)```", text, re.DOTALL)
+    assert blocks, "no commands for Windows"
+    for block in blocks:
+        assert "&&" not in block
+        assert not re.search(r"^\s*\. ", block, re.MULTILINE)
+        assert "(OI)" not in re.sub(r'"[^"]*"', "", block), "parentheses need quotes"
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=lambda path: path.name)
+def test_no_command_writes_into_the_package_of_the_source(path: Path) -> None:
+    places = re.findall(r"-m venv (\S+)", path.read_text("utf-8"))
+    assert places and "muster" not in places
+
+
+def test_the_windows_service_opens_no_local_api_before_its_folder_is_closed() -> None:
+    names = {env.get("name") for env in ElementTree.parse(DEPLOY / "muster-agent.xml").iter("env")}
+    assert "MUSTER_AGENT_SERVERS" in names
+    assert "MUSTER_AGENT_STATUS_PORT" not in names
+
+
+def test_the_unit_names_documentation_that_the_steps_put_there() -> None:
+    unit = (DEPLOY / "muster-agent.service").read_text("utf-8")
+    (place,) = re.findall(r"^Documentation=file://(\S+)$", unit, re.MULTILINE)
+    for readme in ("README.md", "README.zh.md"):
+        assert f"install -m 644 {readme} {place}" in re.sub(
+            " +", " ", (DEPLOY / readme).read_text("utf-8")
+        )

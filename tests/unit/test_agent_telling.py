@@ -1,0 +1,63 @@
+"""What an agent hears, as its owner is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from muster.agent.conversation import Registered, StatusTold
+from muster.agent.status import AgentStatus
+from muster.agent.telling import Telling
+
+
+class Told:
+    """A telling, the status it writes, and the events it told."""
+
+    def __init__(self) -> None:
+        self.status = AgentStatus()
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.status.listen(lambda action, values: self.events.append((action, dict(values))))
+        self.telling = Telling(self.status, None, None, None)
+
+    def registered(self, status: str, *, resumed: bool, node_id: str = "node-A") -> None:
+        self.telling.registered(Registered(node_id, None, status, resumed, 1, ()))
+
+    def changed(self, status: str, reason: str) -> None:
+        self.telling.status(StatusTold(status, None, reason, "in the server's words", 5))
+
+    def message(self) -> str:
+        advice = self.status.advice("en")
+        assert advice is not None
+        return str(advice)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [("ready", "healthy"), ("degraded", "gpu_unavailable")]
+)
+def test_a_resumed_node_is_what_it_was_for_the_reason_it_was_told(status: str, reason: str) -> None:
+    told = Told()
+    told.registered("registering", resumed=False)
+    told.changed(status, reason)
+    before = told.message()
+    told.telling.disconnected()
+    told.registered(status, resumed=True)
+    assert (told.status.reason, told.status.since_ms) == (reason, 5)
+    assert told.message() == before
+    assert "upgrade" not in before
+
+
+@pytest.mark.parametrize("status", ["ready", "degraded", "registering", "draining"])
+def test_a_node_resumed_by_a_new_process_is_told_its_status_alone(status: str) -> None:
+    told = Told()
+    told.registered(status, resumed=True)
+    assert told.status.reason is None
+    assert told.message() == status
+
+
+def test_the_reason_of_another_status_is_not_kept() -> None:
+    told = Told()
+    told.registered("registering", resumed=False)
+    told.changed("degraded", "gpu_unavailable")
+    told.registered("ready", resumed=True)
+    assert told.message() == "ready"
