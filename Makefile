@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml
 up: env ## the whole system in the foreground; Ctrl-C ends it
 	@exec $(BIN)/muster up $(ARGS)
 
-test: env ## all tests, two at a time (about three minutes)
+test: env ## all tests, two at a time (about ten minutes)
 	$(BIN)/python -m pytest tests -n 2 $(ARGS)
 
 lint: env ## style, format, types
