@@ -675,8 +675,15 @@ NOBODY_ANSWERS: BothPairs = {
 }
 
 MISSING_PARTS: BothPairs = {
-    "zh": ("缺少节点程序的组件", "在 Muster 源码目录中运行: pip install '.[agent]'"),
-    "en": ("parts of the agent are not installed", "in Muster's source: pip install '.[agent]'"),
+    "zh": (
+        "缺少节点程序的组件",
+        "安装时加上 [agent]：pip install './muster-….whl[agent]'；在源码目录中：pip install '.[agent]'",
+    ),
+    "en": (
+        "parts of the agent are not installed",
+        "install it with [agent]: pip install './muster-….whl[agent]', or in the source: "
+        "pip install '.[agent]'",
+    ),
 }
 
 # What happened, by the action of an event, where the event's own code does not say it better.

@@ -14,7 +14,7 @@ from muster.agent import expectations, sentences
 from muster.agent.options import as_given
 from muster.agent.trouble import Note, Trouble
 from muster.wire.closing import retry_policy
-from muster.wire.errors import ErrorCode, Locale, error_text, status_text
+from muster.wire.errors import SIMULATED_PATH, ErrorCode, Locale, error_text, status_text
 
 if TYPE_CHECKING:
     from muster.agent.hardware import NoGpuCause
@@ -50,6 +50,8 @@ def error(
     what = error_text(known, locale, **{key: details[key] for key in _DETAILS if key in details})
     if known is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
         return Advice(what, sentences.BY_ITSELF[locale])
+    if known is ErrorCode.INVALID_MESSAGE and details.get("path") == SIMULATED_PATH:
+        return Advice(what, sentences.SIMULATED_NOT_LET_IN[locale])
     return Advice(what, sentences.ERRORS[known][locale])
 
 

@@ -94,12 +94,12 @@ OPTIONS: Mapping[str, Mapping[Locale, str]] = {
 }
 
 SETTINGS_ZH: Mapping[str, str] = {
-    "servers": "服务器地址, ws:// 或 wss://; 路径默认 /ws/node. 可多次给出: 不通就换下一个.",
+    "servers": "服务器地址, ws:// 或 wss://; 路径默认 /ws/node. 一个不通就换下一个.",
     "join_token": "管理员发放的加入令牌, 仅在机群要求时需要.",
     "models_dir": "模型目录: 每个模型一个文件夹, 内有 model.json.",
     "models_file": "models.toml: 列出模型和功能.",
     "state_dir": "保存节点身份的目录; 默认为系统的惯用位置.",
-    "labels": "标签 名=值: 地区、所有者等, 供筛选; 可多次给出.",
+    "labels": "标签 名=值: 地区、所有者等, 供筛选.",
     "accept_public_jobs": "no: 只接受声明 public: false 的请求.",
     "max_concurrent_jobs": "最多同时运行的任务数; 默认等于 GPU 数量.",
     "simulate": '模拟的显卡, 如 "RTX 4090:24,RTX 3090:24": 没有 GPU 时试用.',
@@ -115,6 +115,11 @@ SETTINGS_ZH: Mapping[str, str] = {
     "connect_timeout_s": "连接服务器最多用多少秒.",
     "backoff_first_s": "第一次重试前最多等待多少秒.",
     "backoff_most_s": "每次重试前最多等待多少秒.",
+}
+
+SEVERAL: Mapping[Locale, str] = {
+    "zh": "多个：选项重复给出，变量中以逗号分隔。",
+    "en": "Several: the option again and again; in the variable, separated by commas.",
 }
 
 EXAMPLES: Mapping[str, Mapping[Locale, str]] = {
@@ -203,7 +208,8 @@ def option(name: str) -> str:
 
 def setting(name: str, locale: Locale = LOCALE) -> str:
     """What a setting means."""
-    return SETTINGS_ZH[name] if locale == "zh" else _ENGLISH[name]
+    said = SETTINGS_ZH[name] if locale == "zh" else _ENGLISH[name]
+    return f"{said} {SEVERAL[locale]}" if name in ("servers", "labels") else said
 
 
 def flag(name: str) -> str:

@@ -71,6 +71,14 @@ def test_a_conflict_that_passes_asks_nothing_of_its_owner(locale: Locale) -> Non
 
 
 @pytest.mark.parametrize("locale", LOCALES)
+def test_simulated_cards_that_are_not_let_in_are_told_how_they_would_be(locale: Locale) -> None:
+    details = {"path": "labels.simulated", "expected": "…"}
+    told = texts.error("INVALID_MESSAGE", details, locale)
+    assert "MUSTER_ALLOW_SIMULATED=true" in told.do
+    assert told.do != texts.error("INVALID_MESSAGE", {"path": "labels"}, locale).do
+
+
+@pytest.mark.parametrize("locale", LOCALES)
 def test_a_misfit_names_its_field_whatever_else_the_details_hold(locale: Locale) -> None:
     details = {"path": "hardware.gpus[0]", "expected": "object", "code": "x", "locale": "y"}
     assert "hardware.gpus[0]" in texts.error("INVALID_MESSAGE", details, locale).what
