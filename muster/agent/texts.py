@@ -35,7 +35,9 @@ class Advice:
 def no_gpu(cause: NoGpuCause | str, detail: str, locale: Locale) -> Advice:
     """Why this machine has no usable GPU; `detail` is what the driver or the system said."""
     what, do = sentences.NO_GPU[cause][locale]
-    return Advice(f"{what} ({detail})" if detail else what, do)
+    if detail:
+        what = word("with_detail", locale, what=what, detail=detail)
+    return Advice(what, do)
 
 
 def error(
@@ -105,7 +107,7 @@ def model_problem(problem: ModelProblem, locale: Locale) -> str:
     }
     return (
         _fill(sentences.MODEL_PROBLEM[locale], values)
-        + sentences.LEFT_OUT[problem.left_out][locale]
+        + (sentences.KEPT if problem.kept else sentences.LEFT_OUT[problem.left_out])[locale]
     )
 
 
@@ -145,7 +147,8 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
             return error(values["code"], values["details"], locale, said=values["said"])
         case "status":
             told = status(values["status"], values["reason"], locale, said=values["said"])
-            return Advice(f"{word(values['status'], locale)}: {told.what}", told.do)
+            said = (word(values["status"], locale), told.what)
+            return Advice(word("colon", locale).join(said), told.do)
         case "closed" if values["close_code"] is not None:
             return close(values["close_code"], locale)
         case "closed":
@@ -158,6 +161,10 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
             key = "gpu_healthy" if values["healthy"] else "gpu_unhealthy"
             reason = values["reason"]
             values = {**values, "trouble": gpu_reason(reason, locale) if reason else "?"}
+        case "models_changed":
+            wrong = values.get("wrong", ())
+            told = Advice(_fill(sentences.EVENTS[action][locale], _shown(values, locale)))
+            return Advice(told.what, "\n".join(model_problem(each, locale) for each in wrong))
         case "registered":
             key = "resumed" if values["resumed"] else "registered"
         case _:
