@@ -600,10 +600,6 @@ NOTES: Mapping[Note, Both] = {
         "en": "the state directory can't be written: {detail}. The node_id will be lost "
         "at the next start; choose another with --state-dir",
     },
-    Note.HARDWARE_CHANGED: {
-        "zh": "显卡有变化：新增 {added}；消失 {removed}",
-        "en": "the cards changed: new {added}; gone {removed}",
-    },
     Note.CLEAR_TEXT: {
         "zh": "与 {server} 的连接没有加密；生产环境请使用 wss://",
         "en": "the connection to {server} is not encrypted; use wss:// in production",
@@ -711,7 +707,10 @@ EVENTS: Mapping[str, Both] = {
         "zh": "GPU {index} {name}: {trouble}",
         "en": "GPU {index} {name}: {trouble}",
     },
-    "hardware_changed": NOTES[Note.HARDWARE_CHANGED],
+    "hardware_changed": {
+        "zh": "显卡有变化：新增 {added}；消失 {removed}",
+        "en": "the cards changed: new {added}; gone {removed}",
+    },
     "models_changed": {
         "zh": "模型有变化：模型 {models} 个，问题 {problems} 个",
         "en": "the models changed; models: {models}, problems: {problems}",

@@ -24,6 +24,9 @@ from muster.agent.status import (
 from muster.agent.status import Refused as RefusedProblem
 from muster.agent.trouble import Note
 
+PROBLEMS_TOLD = 20
+"""Of the models' files, with one event."""
+
 logger = logging.getLogger("muster.agent")
 
 
@@ -178,7 +181,10 @@ class Telling:
         else:
             self._status.note(Note.NO_MODELS)
         self._status.tell(
-            Action.MODELS_CHANGED, models=len(scan.models), problems=len(scan.problems)
+            Action.MODELS_CHANGED,
+            models=len(scan.models),
+            problems=len(scan.problems),
+            wrong=scan.problems[:PROBLEMS_TOLD],
         )
 
     def gpus(self, rows: tuple[GpuRow, ...]) -> None:

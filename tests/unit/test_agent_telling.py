@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 
 from muster.agent.conversation import Registered, StatusTold
+from muster.agent.lines import Form, Lines
+from muster.agent.models import ModelProblem, ModelScan
 from muster.agent.status import AgentStatus
 from muster.agent.telling import Telling
 
@@ -21,6 +24,7 @@ class Told:
         self.telling = Telling(self.status, None, None, None)
 
     def registered(self, status: str, *, resumed: bool, node_id: str = "node-A") -> None:
+        self.telling.connected("wss://x")
         self.telling.registered(Registered(node_id, None, status, resumed, 1, ()))
 
     def changed(self, status: str, reason: str) -> None:
@@ -61,3 +65,15 @@ def test_the_reason_of_another_status_is_not_kept() -> None:
     told.changed("degraded", "gpu_unavailable")
     told.registered("ready", resumed=True)
     assert told.message() == "ready"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_each_problem_of_the_models_is_named_in_the_lines(form: Form) -> None:
+    told, stream = Told(), io.StringIO()
+    lines = Lines(stream, "en", form)
+    told.status.listen(lines)
+    told.telling.models(ModelScan(problems=(ModelProblem("a.json", "kind", "string", "number"),)))
+    lines.close()
+    (line,) = [line for line in stream.getvalue().splitlines() if "models_changed" in line]
+    assert "a.json: kind: expected string, got number" in line
+    assert "warning" in line
