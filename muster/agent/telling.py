@@ -44,7 +44,7 @@ class Telling:
         self._on_registered = on_registered
         self._on_status = on_status
         self._on_refused = on_refused
-        self._ills: dict[int, str | None] = {}
+        self._ills: dict[str | int, str | None] = {}
 
     # The connection
 
@@ -190,8 +190,9 @@ class Telling:
     def gpus(self, rows: tuple[GpuRow, ...]) -> None:
         """Tells of each card that fell ill, recovered, or is ill for another reason."""
         for row in rows:
-            if self._ills.get(row.index) != row.reason:
-                self._ills[row.index] = row.reason
+            card = row.uuid or row.index  # slices of one card have its index in common
+            if self._ills.get(card) != row.reason:
+                self._ills[card] = row.reason
                 self._status.tell(
                     Action.GPU_CHANGED,
                     index=row.index,
