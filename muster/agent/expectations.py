@@ -65,6 +65,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(english), chinese)
     for english, chinese in (
         (r"one of (.+)", r"以下之一：\1"),
+        (r"the key (\w+) or (\w+)", r"字段名 \1 或 \2"),
+        (r"the key (\w+)", r"字段名 \1"),
         (r"at most (\d+) bytes", r"不超过 \1 字节"),
         (r"at most (\d+) cards", r"最多 \1 张卡"),
         (r"(\d+) cards", r"\1 张卡"),

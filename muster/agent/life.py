@@ -101,6 +101,12 @@ class Life:
 
     async def run(self) -> End:
         """Lives until something ends it."""
+        end = await self._run()
+        if self._forgetting is not None and end is self._forgetting[0]:
+            self._told(end)
+        return end
+
+    async def _run(self) -> End:
         listening = asyncio.create_task(self._listen())
         listening.add_done_callback(lambda _: self._wake.set())
         try:
@@ -203,6 +209,8 @@ class Life:
                 self._answered = self._farewell_at is not None
             case Refused(then=Then.FORGET):
                 self._forgetting = (event, self._clock() + LINGER_S)
+                self._wake.set()
+                return  # told once it is clear that it comes to that
             case Refused() if event.then is not Then.STAY:
                 self._finish(event)
             case Moving():

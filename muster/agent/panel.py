@@ -315,7 +315,8 @@ class _Drawing:
         state, registration = self._state["state"], self._state["registrationStatus"]
         if state != registration:
             return self._word(state)
-        return f"{self._word('registration')}: {self._word(f'registration_{registration}')}"
+        parts = (self._word("registration"), self._word(f"registration_{registration}"))
+        return self._word("colon").join(parts)
 
     def _connection(self) -> RenderableType:
         state = self._state

@@ -18,11 +18,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from enum import IntEnum
 
 from muster.agent import texts
 from muster.agent.agent import Agent, find_hardware, program_version
 from muster.agent.config import AgentConfig
+from muster.agent.exits import Exit
 from muster.agent.hardware import Hardware, NoGpuError
 from muster.agent.identity import IdentityFile, StateInUse
 from muster.agent.lines import Lines
@@ -36,16 +36,6 @@ from muster.wire.errors import Locale
 logger = logging.getLogger("muster.agent")
 
 _LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h"
-
-
-class Exit(IntEnum):
-    """What the process ends with."""
-
-    LEFT = 0
-    BUG = 1
-    USAGE = 2
-    NO_GPU = 3
-    REFUSED = 4
 
 
 class CannotRunError(Exception):

@@ -37,6 +37,7 @@ from muster.agent.hardware import NoGpuError
 from muster.agent.identity import IdentityFile
 from muster.agent.inventory import Inventory
 from muster.agent.life import Leaving, Life
+from muster.agent.masking import masked_in
 from muster.agent.memory import Memory
 from muster.agent.models import ModelScan
 from muster.agent.outbox import Outbox
@@ -220,7 +221,7 @@ class NodeSession:
         except TimeoutError as error:
             return Lost(trouble_of(error), f"no answer within {self.config.connect_timeout_s:g} s")
         except CANNOT_CONNECT as error:
-            return Lost(trouble_of(error), str(error) or type(error).__name__)
+            return Lost(trouble_of(error), _detail(error))
         self._telling.connected(shown)
         self._outbox.begin()
         self.status.change(results_lost=self._outbox.lost)
@@ -352,6 +353,12 @@ class NodeSession:
 
     def _next_beat(self) -> float | None:
         return self._life.next_beat if self._life is not None else None
+
+
+def _detail(error: BaseException) -> str:
+    """What the system said, without secrets; a plain ValueError quotes pieces of a URL."""
+    said = "" if type(error) is ValueError else masked_in(str(error))
+    return said or type(error).__name__
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

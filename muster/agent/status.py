@@ -65,7 +65,7 @@ class Action(StrEnum):
     HARDWARE_CHANGED = "hardware_changed"
     """added, removed (names of cards)"""
     MODELS_CHANGED = "models_changed"
-    """models (count), problems (count)"""
+    """models (count), problems (count), wrong (the first of these, `ModelProblem`)"""
     SERVING = "serving"
     """url, token_file"""
     DRAINING = "draining"

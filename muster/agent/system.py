@@ -85,11 +85,6 @@ class SystemLoad:
         return None if share is None else round(100 * share, 1)
 
 
-_LOAD = SystemLoad(machine())
-cpu_percent = _LOAD.cpu_percent
-mem_percent = _LOAD.mem_percent
-
-
 def fingerprint(meters: Meters | None = None) -> str:
     """Which machine this is, hashed: `installation.board.card,card`, `-` for what is not known.
 

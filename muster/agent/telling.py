@@ -24,6 +24,9 @@ from muster.agent.status import (
 from muster.agent.status import Refused as RefusedProblem
 from muster.agent.trouble import Note
 
+PROBLEMS_TOLD = 20
+"""Of the models' files, with one event."""
+
 logger = logging.getLogger("muster.agent")
 
 
@@ -41,7 +44,7 @@ class Telling:
         self._on_registered = on_registered
         self._on_status = on_status
         self._on_refused = on_refused
-        self._ills: dict[int, str | None] = {}
+        self._ills: dict[str | int, str | None] = {}
 
     # The connection
 
@@ -178,14 +181,18 @@ class Telling:
         else:
             self._status.note(Note.NO_MODELS)
         self._status.tell(
-            Action.MODELS_CHANGED, models=len(scan.models), problems=len(scan.problems)
+            Action.MODELS_CHANGED,
+            models=len(scan.models),
+            problems=len(scan.problems),
+            wrong=scan.problems[:PROBLEMS_TOLD],
         )
 
     def gpus(self, rows: tuple[GpuRow, ...]) -> None:
         """Tells of each card that fell ill, recovered, or is ill for another reason."""
         for row in rows:
-            if self._ills.get(row.index) != row.reason:
-                self._ills[row.index] = row.reason
+            card = row.uuid or row.index  # slices of one card have its index in common
+            if self._ills.get(card) != row.reason:
+                self._ills[card] = row.reason
                 self._status.tell(
                     Action.GPU_CHANGED,
                     index=row.index,

@@ -14,7 +14,7 @@ from muster.agent import expectations, sentences
 from muster.agent.options import as_given
 from muster.agent.trouble import Note, Trouble
 from muster.wire.closing import retry_policy
-from muster.wire.errors import ErrorCode, Locale, error_text, status_text
+from muster.wire.errors import SIMULATED_PATH, ErrorCode, Locale, error_text, status_text
 
 if TYPE_CHECKING:
     from muster.agent.hardware import NoGpuCause
@@ -35,7 +35,9 @@ class Advice:
 def no_gpu(cause: NoGpuCause | str, detail: str, locale: Locale) -> Advice:
     """Why this machine has no usable GPU; `detail` is what the driver or the system said."""
     what, do = sentences.NO_GPU[cause][locale]
-    return Advice(f"{what} ({detail})" if detail else what, do)
+    if detail:
+        what = word("with_detail", locale, what=what, detail=detail)
+    return Advice(what, do)
 
 
 def error(
@@ -50,6 +52,8 @@ def error(
     what = error_text(known, locale, **{key: details[key] for key in _DETAILS if key in details})
     if known is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
         return Advice(what, sentences.BY_ITSELF[locale])
+    if known is ErrorCode.INVALID_MESSAGE and details.get("path") == SIMULATED_PATH:
+        return Advice(what, sentences.SIMULATED_NOT_LET_IN[locale])
     return Advice(what, sentences.ERRORS[known][locale])
 
 
@@ -103,7 +107,7 @@ def model_problem(problem: ModelProblem, locale: Locale) -> str:
     }
     return (
         _fill(sentences.MODEL_PROBLEM[locale], values)
-        + sentences.LEFT_OUT[problem.left_out][locale]
+        + (sentences.KEPT if problem.kept else sentences.LEFT_OUT[problem.left_out])[locale]
     )
 
 
@@ -143,7 +147,8 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
             return error(values["code"], values["details"], locale, said=values["said"])
         case "status":
             told = status(values["status"], values["reason"], locale, said=values["said"])
-            return Advice(f"{word(values['status'], locale)}: {told.what}", told.do)
+            said = (word(values["status"], locale), told.what)
+            return Advice(word("colon", locale).join(said), told.do)
         case "closed" if values["close_code"] is not None:
             return close(values["close_code"], locale)
         case "closed":
@@ -156,6 +161,10 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
             key = "gpu_healthy" if values["healthy"] else "gpu_unhealthy"
             reason = values["reason"]
             values = {**values, "trouble": gpu_reason(reason, locale) if reason else "?"}
+        case "models_changed":
+            wrong = values.get("wrong", ())
+            told = Advice(_fill(sentences.EVENTS[action][locale], _shown(values, locale)))
+            return Advice(told.what, "\n".join(model_problem(each, locale) for each in wrong))
         case "registered":
             key = "resumed" if values["resumed"] else "registered"
         case _:

@@ -25,6 +25,7 @@ from muster.agent.config import (
     shown_url,
     variable_of,
 )
+from muster.agent.exits import Exit
 from muster.agent.language import pick
 from muster.cli import agent_help as explain
 from muster.wire.errors import Locale
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
     from muster.agent.hardware import Hardware, NoGpuError
     from muster.agent.models import ModelScan
     from muster.agent.texts import Advice
-
-USAGE = 2
-NO_GPU = 3
-NOBODY_ANSWERS = 5
-NOT_SO = 6
 
 app = typer.Typer(
     name="agent",
@@ -160,7 +156,7 @@ def run(
         log_format=log_format,
     )
     if config.status_port is not None and find_spec("uvicorn") is None:
-        _end(USAGE, _missing_parts(pick(locale)))
+        _end(Exit.USAGE, _missing_parts(pick(locale)))
     from muster.agent.run import run as run_agent
 
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -189,7 +185,7 @@ def models(
     else:
         _print_scan(scan, pick(locale))
     if scan.problems:
-        raise typer.Exit(USAGE)
+        raise typer.Exit(Exit.USAGE)
 
 
 @app.command(
@@ -213,7 +209,7 @@ def status(
         ascii_only = console.options.ascii_only
         console.print(panel.render(state, language, running=False, ascii_only=ascii_only))
     if not state["online"]:
-        raise typer.Exit(NOT_SO)
+        raise typer.Exit(Exit.NOT_SO)
 
 
 @app.command(
@@ -267,12 +263,12 @@ def reset_identity(
     try:
         identity.lock()
         if not yes and not typer.confirm(texts.word("forget", language, path=identity.path)):
-            raise typer.Exit(USAGE)
+            raise typer.Exit(Exit.USAGE)
         identity.clear()
     except typer.Abort:  # nobody there to be asked
-        raise typer.Exit(USAGE) from None
+        raise typer.Exit(Exit.USAGE) from None
     except StateInUse:
-        _end(USAGE, texts.state_in_use(str(identity.directory), language))
+        _end(Exit.USAGE, texts.state_in_use(str(identity.directory), language))
     except OSError as error:
         _end_for_setting("state_dir", "a directory that can be written", str(error), language)
     finally:
@@ -366,7 +362,7 @@ def _end_without_gpu(error: NoGpuError, locale: Locale, *, as_json: bool) -> NoR
 
     advice = texts.no_gpu(error.cause, error.detail, locale)
     if not as_json:
-        _end(NO_GPU, advice)
+        _end(Exit.NO_GPU, advice)
     said = {
         "error": "NO_GPU_AVAILABLE",
         "cause": error.cause.value,
@@ -375,7 +371,7 @@ def _end_without_gpu(error: NoGpuError, locale: Locale, *, as_json: bool) -> NoR
         "whatToDo": advice.do,
     }
     typer.echo(json.dumps(said, ensure_ascii=False), err=True)
-    raise typer.Exit(NO_GPU)
+    raise typer.Exit(Exit.NO_GPU)
 
 
 def _scan_as_json(scan: ModelScan) -> dict[str, Any]:
@@ -414,14 +410,14 @@ def _ask(
     try:
         return agent.get(path) if body is None else agent.post(path, body)
     except NobodyAnswersError:
-        _end(NOBODY_ANSWERS, texts.nobody_answers(locale))
+        _end(Exit.NOBODY_ANSWERS, texts.nobody_answers(locale))
     except RefusedError as error:
-        _end(NOT_SO, Advice(str(error)))
+        _end(Exit.NOT_SO, Advice(str(error)))
 
 
 def _need_parts(locale: Locale | None) -> None:
     if find_spec("websockets") is None:
-        _end(USAGE, _missing_parts(pick(locale)))
+        _end(Exit.USAGE, _missing_parts(pick(locale)))
 
 
 def _missing_parts(locale: Locale) -> Advice:
@@ -433,7 +429,7 @@ def _missing_parts(locale: Locale) -> Advice:
 def _end_for_setting(name: str, expected: str, got: str, locale: Locale) -> NoReturn:
     from muster.agent import texts
 
-    _end(USAGE, texts.setting(name, expected, got, locale))
+    _end(Exit.USAGE, texts.setting(name, expected, got, locale))
 
 
 def _end(code: int, advice: Advice) -> NoReturn:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from muster.agent.run import Exit
+from muster.agent.exits import Exit
 from registry.embedded import EmbeddedStore
 from tests.fake_nvml import HANG, FakeNvml
 from tests.integration.conftest import QUICK, System

@@ -584,6 +584,7 @@ async def test_a_conflict_without_a_wait_clears_the_id_and_registers_anew(
     said = await (await server.peer()).accept()
     assert said["node_id"] is None
     assert "node_token" not in said
+    assert [values["code"] for values in agent.told("refused")] == ["NODE_ID_CONFLICT"]
     await eventually(lambda: agent.session.status.online, "registered")
     known = agent.identity.load(HERE)
     assert known is not None
@@ -619,6 +620,8 @@ async def test_a_conflict_that_ends_in_a_duplicate_identity_forgets_nothing(
     await peer.close(4509)
     assert await agent.ended() is ExitReason.REFUSED
     assert agent.identity.load(HERE) == saved
+    assert agent.told("refused") == []  # which says that the id is cleared
+    assert agent.session.status.problem == Closed(4509, "")
 
 
 async def test_a_node_taken_off_registers_again(make: Make, server: ScriptedServer) -> None:

@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 import pytest
 import typer.main
 
-from muster.agent import sentences
+from muster.agent import sentences, texts
 from muster.agent.config import AgentConfig, variable_of
+from muster.agent.exits import Exit
 from muster.agent.hardware import NoGpuCause
-from muster.agent.run import Exit
 from muster.agent.trouble import Note, Trouble
 from muster.cli import agent as commands
 from muster.wire.closing import CloseCode
@@ -55,10 +55,31 @@ def test_every_reason_of_a_status_has_a_row(reason: Reason, locale: Locale) -> N
 
 
 @pytest.mark.parametrize("locale", LOCALES)
+def test_what_is_said_before_there_is_a_server_is_explained(locale: Locale) -> None:
+    for told in (
+        texts.state_in_use("…", locale),
+        texts.setting("…", "…", "…", locale),
+        texts.nobody_answers(locale),
+        texts.missing_parts(locale),
+        texts.error("INVALID_MESSAGE", {"path": "labels.simulated"}, locale),
+        texts.error("NODE_ID_CONFLICT", {"retry_after_ms": 1}, locale),
+    ):
+        assert f"{told.what} | {told.do}".replace("\n", "<br>") in TEXTS[locale]
+    assert sentences.LEFT_OUT[False][locale] in TEXTS[locale]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("name", ["servers", "labels"])
+def test_a_variable_of_several_says_how_they_are_separated(name: str, locale: Locale) -> None:
+    (row,) = re.findall(rf"^\| `{variable_of(name)}` .*$", TEXTS[locale], re.MULTILINE)
+    assert {"zh": "以逗号分隔", "en": "separated by commas"}[locale] in row
+
+
+@pytest.mark.parametrize("locale", LOCALES)
 def test_every_exit_status_is_explained(locale: Locale) -> None:
     heading = {"zh": "\n## 退出码\n", "en": "\n## Exit statuses\n"}[locale]
     table = TEXTS[locale].partition(heading)[2].partition("\n#")[0]
-    statuses = {int(status) for status in Exit} | {commands.NOBODY_ANSWERS, commands.NOT_SO}
+    statuses = {int(status) for status in Exit}
     assert {int(row) for row in re.findall(r"^\| (\d) \|", table, re.MULTILINE)} == statuses
 
 
