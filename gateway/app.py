@@ -49,9 +49,9 @@ def make_app(settings: GatewaySettings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         registry = await Registry.connect(settings)
         await _examine(registry)
-        gate = Gate(settings, registry, measured)
         # Connections of its own for HTTP: however many ask, nodes' beats find theirs free.
         asked = await Registry.connect(settings)
+        gate = Gate(settings, registry, asked, measured)
         app.state.gate = gate
         app.state.registry = asked
         app.state.tail = gate.tail

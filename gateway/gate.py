@@ -43,9 +43,11 @@ def new_gateway_id() -> str:
 
 
 class Gate:
-    """Everything one gateway runs."""
+    """Everything one gateway runs. `asked` is the registry over HTTP's own connections."""
 
-    def __init__(self, settings: GatewaySettings, registry: Registry, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: GatewaySettings, registry: Registry, asked: Registry, metrics: Metrics
+    ) -> None:
         self.settings = settings
         self.registry = registry
         self.gateway_id = new_gateway_id()
@@ -74,7 +76,7 @@ class Gate:
             register_timeout_s=settings.register_timeout_s,
         )
         self.tail = Tail(
-            registry,
+            asked,
             metrics,
             poll_s=settings.watch_poll_s,
             buffer_bytes=settings.watch_buffer_bytes,
