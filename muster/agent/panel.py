@@ -287,8 +287,8 @@ class _Drawing:
                 reason = card["message"] or self._word("unhealthy")
                 ills.setdefault(reason, []).append(str(card["index"]))
         for reason, places in ills.items():
-            said = Text(f"GPU {', '.join(places)}: {reason}", "red")
-            yield self._hanging(Text(self._ill, "red"), said)
+            said = self._word("colon").join((f"GPU {', '.join(places)}", reason))
+            yield self._hanging(Text(self._ill, "red"), Text(said, "red"))
 
     def warnings(self) -> RenderableType | None:
         """What is not broken but should be known."""

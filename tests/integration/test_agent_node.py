@@ -490,8 +490,14 @@ async def test_the_example_of_the_library_puts_a_node_in_and_does_its_jobs(
             return 'muster_job_results_total{success="true"}' in await metrics(system.http)
 
         await until(worked, "a job's result arrived", every_s=0.1)
+        program.send_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            rest = await program.stdout.read()
+            assert await program.wait() == 0
+        assert rest.splitlines()[-1].startswith(b"offline "), rest
     finally:
-        program.kill()
+        with contextlib.suppress(ProcessLookupError):
+            program.kill()
         await program.wait()
 
 
