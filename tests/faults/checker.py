@@ -96,7 +96,9 @@ class Checker:
             if at - self._last_through(pages, at) >= self._grace - ROUND_MS:
                 return ""
             return "blamed on the platform, but within its grace"
-        return f"{at - last} ms after a sign of life, {'able all the time' if able else 'heard'}"
+        said = {name: evidence.get(name) for name in ("silence_ms", "gateway_present", "blame")}
+        how = "able all the time" if able else "heard"
+        return f"{at - last} ms after a sign of life, {how}; it was said: {said}"
 
     def _last_through(self, pages: list[Page], at: int) -> int:
         """When a sign of life last went through a door that worked."""

@@ -136,8 +136,9 @@ class Machine:
             link.near.transport.abort()  # its own kernel gives up in the end
         elif link is not None:
             link.open.set()
-            if self.running:  # what it sent meanwhile is delivered now
-                self.page.sent.append(Sent(now_ms(), "node_heartbeat", self._socket, able=True))
+            last = self.page.sent[-1] if self.page.sent else None
+            if self.running and last is not None and not last.able:  # it is delivered now
+                self.page.sent.append(Sent(now_ms(), last.kind, self._socket, able=True))
 
     def reconnect(self) -> None:
         """Drops its socket and comes back at once."""
