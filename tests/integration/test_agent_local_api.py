@@ -280,7 +280,7 @@ async def test_a_body_that_does_not_fit_names_the_field(
     answer = await here.client.request(method, path, content=body, headers=here.token)
     assert answer.status_code == 400
     assert answer.json()["code"] == "INVALID_PARAMETER"
-    assert answer.json()["title"].startswith(f"{field}:")
+    assert answer.json()["title"].startswith(f"{field}：")
     assert here.told.calls == []
 
 
