@@ -38,7 +38,7 @@ async def list_nodes(call: Call) -> answers.NodeList:
             "cursor", "the cursor of an earlier page of this list, with the same sort"
         ) from error
     rows = [answers.row(s, call.settings) for s in found]
-    return answers.NodeList(rows, cursor, call.registry.clock.now_ms(), watch_from)
+    return answers.NodeList(rows, cursor, await call.registry.packed_at(), watch_from)
 
 
 async def show_node(call: Call) -> answers.NodeStory:
