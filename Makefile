@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test lint bench mutants docs clean
+.PHONY: help env up test lint bench mutants faults docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml
 up: env ## the whole system in the foreground; Ctrl-C ends it
 	@exec $(BIN)/muster up $(ARGS)
 
-test: env ## all tests, two at a time (about three minutes)
+test: env ## all tests, two at a time (about ten minutes)
 	$(BIN)/python -m pytest tests -n 2 $(ARGS)
 
 lint: env ## style, format, types
@@ -34,6 +34,9 @@ bench: env ## CPU per heartbeat and bytes per node, beside the targets
 
 mutants: env ## break each guard in turn: the suite must fail every time
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+faults: env ## every fault of the list, half an hour; writes docs/reliability.md
+	$(BIN)/python -m tests.faults $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)

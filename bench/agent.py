@@ -70,7 +70,10 @@ async def _watch(child: Child, *, warm_s: float, window_s: float, windows: int) 
 
 
 @contextmanager
-def _agent(port: int, directory: Path, machine: FakeNvml) -> Iterator[Child]:
+def _agent(
+    port: int, directory: Path, machine: FakeNvml, name: str = "agent", **more: str
+) -> Iterator[Child]:
+    directory = directory / name
     models = directory / "models"
     (models / "m").mkdir(parents=True)
     (models / "m" / "model.json").write_text(json.dumps(_MODEL))
@@ -79,10 +82,11 @@ def _agent(port: int, directory: Path, machine: FakeNvml) -> Iterator[Child]:
         "models_dir": str(models),
         "state_dir": str(directory / "state"),
         "log_format": "json",
+        **more,
     }
     environ = {k: v for k, v in machine.environ.items() if not k.startswith("MUSTER_")}
     environ |= {variable_of(name): text for name, text in settings.items()}
-    child = Child("agent", ["muster", "agent", "run"], environ, directory / "agent.log")
+    child = Child(name, ["muster", "agent", "run"], environ, directory / "agent.log")
     try:
         yield child
     finally:
@@ -112,7 +116,7 @@ def _machine(directory: Path) -> FakeNvml:
 
 
 async def agent_rows(directory: Path, *, quick: bool) -> list[Row]:
-    """Rows (CPU of an idle agent, its memory)."""
+    """Rows (CPU of an idle agent, its memory, its memory with the local API)."""
     if sys.platform != "linux":
         raise NotMeasuredError("only on Linux")
     warm_s, window_s, windows = (5.0, 15.0, 2) if quick else (20.0, 30.0, 5)
@@ -123,15 +127,18 @@ async def agent_rows(directory: Path, *, quick: bool) -> list[Row]:
         with (
             served("gateway", ["gateway"], port, directory / "gateway.log", store.url),
             _agent(port, directory, machine) as agent,
+            _agent(port, directory, machine, "agent-with-api", status_port="0") as serving,
             _floor(port, directory) as floor,
             step(f"an idle agent for {warm_s + window_s * windows:g} s"),
         ):
-            measured, least = await asyncio.gather(
+            measured, served_too, least = await asyncio.gather(
                 _watch(agent, warm_s=warm_s, window_s=window_s, windows=windows),
+                _watch(serving, warm_s=warm_s, window_s=window_s, windows=windows),
                 _watch(floor, warm_s=warm_s, window_s=window_s, windows=windows),
             )
-            if '"registered"' not in agent.log_path.read_text():
-                raise NotMeasuredError(f"the agent did not register: {agent.log_tail(5)}")
+            for child in (agent, serving):
+                if '"registered"' not in child.log_path.read_text():
+                    raise NotMeasuredError(f"{child.name} did not register: {child.log_tail(5)}")
     finally:
         store.kill()
     plain = "one websockets client that registers and sends a fixed heartbeat every 13.5 s"
@@ -144,5 +151,9 @@ async def agent_rows(directory: Path, *, quick: bool) -> list[Row]:
         Row(
             "idle agent resident memory", "MiB", measured.mib, least.mib, plain,
             _MEMORY_TARGET_MIB, f"the sum over its {what}; what they share is counted twice",
+        ),
+        Row(
+            "idle agent memory with --status-port", "MiB", served_too.mib, least.mib, plain,
+            _MEMORY_TARGET_MIB, "the same with the local API: a web server, run only if asked for",
         ),
     ]  # fmt: skip

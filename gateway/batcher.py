@@ -1,9 +1,10 @@
 """One batcher for the beats of all sockets: a few milliseconds' worth goes to the store at once.
 
-Four rules. Beats of one node keep their order, and none is merged with another. One call is under
+Five rules. Beats of one node keep their order, and none is merged with another. One call is under
 way at a time. When the store can't be asked, beats stay, with their age, and are sent again, which
-their `seq` makes harmless. And while it is away each node keeps only its latest few: the oldest
-would be too old to count anyway.
+their `seq` makes harmless. While it is away each node keeps only its latest few: the oldest would
+be too old to count anyway. And of a store in parts (a Cluster) one part that can't be asked holds
+up only its own beats: they wait in its lane, which tries by itself until it is empty.
 
 It does not know what an answer means; it hands it to whoever offered the beat.
 """
@@ -16,7 +17,8 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from gateway.clock import monotonic
@@ -34,7 +36,8 @@ _BACKOFF_MOST_S = 1.0
 class BeatStore(Protocol):
     """The registry as the batcher needs it."""
 
-    async def beat(self, beats: Sequence[Beat]) -> list[BeatAnswer]: ...
+    async def beat(self, beats: Sequence[Beat]) -> list[BeatAnswer | None]: ...
+    def lane_of(self, node_id: str) -> int: ...
 
 
 class BeatOwner(Protocol):
@@ -50,6 +53,15 @@ class _Waiting:
     beat: Beat
     owner: BeatOwner
     dropped: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """Beats for a part of the store that could not be asked; `failing` until one got through."""
+
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    flying: bool = False
+    failing: bool = True
 
 
 class Batcher:
@@ -72,39 +84,55 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._of_node: dict[str, deque[_Waiting]] = {}
         self._flying = 0
+        self._lanes: dict[int, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._why = ""
         self._offered = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.store_ok = True
 
     def __len__(self) -> int:
-        return len(self._waiting) + self._flying
+        held = sum(len(lane.waiting) for lane in self._lanes.values())
+        return len(self._waiting) + self._flying + held
+
+    @property
+    def store_ok(self) -> bool:
+        """Whether every part of the store took what it was sent last."""
+        return not any(lane.failing for lane in self._lanes.values())
+
+    def reaches(self, node_id: str) -> bool:
+        """Whether the part of the store that has this node took what it was sent last."""
+        lane = self._lane_of(node_id)
+        return lane is None or not lane.failing
 
     def offer(self, beat: Beat, owner: BeatOwner) -> None:
         """Takes a beat on its way; the owner will be told the answer, always exactly once."""
         waiting = _Waiting(beat, owner)
-        self._waiting.append(waiting)
         self._of_node.setdefault(beat.node_id, deque()).append(waiting)
         self._empty.clear()
-        if not self.store_ok and not self._flying:
+        lane = self._lane_of(beat.node_id)
+        if lane is None:
+            self._waiting.append(waiting)
+            self._offered.set()
+            return
+        lane.waiting.append(waiting)
+        if lane.failing and not lane.flying:
             self._shorten(beat.node_id)
-        self._offered.set()
 
     async def run(self) -> None:
         """Sends for ever."""
-        backoff = 0.0
-        while True:
-            await self._offered.wait()
-            await asyncio.sleep(self._window_s)
-            self._offered.clear()
-            while self._waiting:
-                if await self._send():
-                    backoff = 0.0
-                    continue
-                backoff = min(_BACKOFF_MOST_S, backoff * 2 or _BACKOFF_FIRST_S)
-                await asyncio.sleep(backoff * random.uniform(0.5, 1))
-            if not self._waiting:
-                self._empty.set()
+        try:
+            while True:
+                await self._offered.wait()
+                await asyncio.sleep(self._window_s)
+                self._offered.clear()
+                while self._waiting:
+                    await self._send()
+                self._look_whether_empty()
+        except asyncio.CancelledError:
+            for task in self._tasks:
+                task.cancel()
+            raise
 
     async def drain(self, timeout_s: float) -> bool:
         """Waits until nothing waits; False if the time-out came first."""
@@ -112,48 +140,98 @@ class Batcher:
             await asyncio.wait_for(self._empty.wait(), timeout_s)
         return self._empty.is_set()
 
-    async def _send(self) -> bool:
-        batch: list[_Waiting] = []
-        while self._waiting and len(batch) < self._batch_max:
-            waiting = self._waiting.popleft()
-            if not waiting.dropped:
-                batch.append(waiting)
-        if not batch:
-            return True
+    async def _send(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
         self._flying = len(batch)
+        answers = await self._ask(batch)
+        self._flying = 0
+        for waiting, answer in zip(batch, answers, strict=True):
+            if answer is None:
+                self._park(waiting)
+            else:
+                self._answer(waiting, answer)
+        if self._lanes:  # what came for a lane meanwhile, behind what was parked just now
+            came, self._waiting = self._waiting, deque()
+            for waiting in came:
+                lane = self._lane_of(waiting.beat.node_id)
+                (self._waiting if lane is None else lane.waiting).append(waiting)
+
+    async def _ask(self, batch: list[_Waiting]) -> list[BeatAnswer | None]:
+        """The store's answers; None for a beat that it could not be asked about."""
         for waiting in batch:
             waiting.beat.relayed = waiting.owner.relayed
         started = monotonic()
         try:
             answers = await self._store.beat([w.beat for w in batch])
         except StoreUnavailable as error:
-            self._away(error)
-            self._keep(batch)
-            return False
+            self._why = str(error)
+            return [None] * len(batch)
         except StoreError as error:
             log(logger, logging.ERROR, "beats_refused", exc_info=error, beats=len(batch))
-            await self._one_by_one(batch)
-            return True
-        finally:
-            self._flying = 0
+            return await self._one_by_one(batch)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not lose what waits
+            log(logger, logging.ERROR, "beats_failed", exc_info=error, beats=len(batch))
+            return [None] * len(batch)
         self._observe(len(batch), monotonic() - started)
-        self._back()
-        for waiting, answer in zip(batch, answers, strict=True):
-            self._answer(waiting, answer)
-        return True
+        self._why = "this part of it could not be asked"
+        return answers
 
-    async def _one_by_one(self, batch: list[_Waiting]) -> None:
+    async def _one_by_one(self, batch: list[_Waiting]) -> list[BeatAnswer | None]:
         """A call that failed by a bug of ours: find the beat at fault, spare the others."""
-        for place, waiting in enumerate(batch):
+        answers: list[BeatAnswer | None] = []
+        for waiting in batch:
             try:
-                [answer] = await self._store.beat([waiting.beat])
+                answers += await self._store.beat([waiting.beat])
             except StoreUnavailable as error:
-                self._away(error)
-                self._keep(batch[place:])
-                return
+                self._why = str(error)
+                return answers + [None] * (len(batch) - len(answers))
             except StoreError:
-                answer = TOO_OLD
-            self._answer(waiting, answer)
+                answers.append(TOO_OLD)
+        return answers
+
+    def _lane_of(self, node_id: str) -> _Lane | None:
+        return self._lanes.get(self._store.lane_of(node_id)) if self._lanes else None
+
+    def _park(self, waiting: _Waiting) -> None:
+        """Puts a beat into the lane of a part that can't be asked, which then tries by itself."""
+        number = self._store.lane_of(waiting.beat.node_id)
+        lane = self._lanes.get(number)
+        if lane is None:
+            if self.store_ok:
+                log(
+                    logger, logging.WARNING, "store_away", error=self._why, beats=len(self),
+                    lane=number,
+                )  # fmt: skip
+            lane = self._lanes[number] = _Lane()
+            task = asyncio.create_task(self._empty_lane(number, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        lane.waiting.append(waiting)
+
+    async def _empty_lane(self, number: int, lane: _Lane) -> None:
+        backoff = _BACKOFF_FIRST_S
+        while lane.waiting:
+            if lane.failing:
+                await asyncio.sleep(backoff * random.uniform(0.5, 1))
+                backoff = min(_BACKOFF_MOST_S, backoff * 2)
+                self._shorten_all(lane)
+            batch = list(islice(lane.waiting, self._batch_max))
+            lane.flying = True
+            answers = await self._ask(batch)
+            lane.flying = False
+            if answers[0] is None:
+                lane.failing = True
+            elif lane.failing:
+                lane.failing, backoff = False, _BACKOFF_FIRST_S
+                if self.store_ok:
+                    log(logger, logging.INFO, "store_back", beats=len(self), lane=number)
+            for waiting, answer in zip(batch, answers, strict=True):
+                if answer is None:
+                    break
+                lane.waiting.popleft()
+                self._answer(waiting, answer)
+        del self._lanes[number]
+        self._look_whether_empty()
 
     def _answer(self, waiting: _Waiting, answer: BeatAnswer) -> None:
         queue = self._of_node[waiting.beat.node_id]
@@ -165,11 +243,10 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - one conversation's bug must not stop all beats
             log(logger, logging.ERROR, "beat_answer_failed", exc_info=error)
 
-    def _keep(self, batch: list[_Waiting]) -> None:
-        self._flying = 0
-        self._waiting.extendleft(reversed(batch))
-        for node_id in list(self._of_node):
+    def _shorten_all(self, lane: _Lane) -> None:
+        for node_id in {w.beat.node_id for w in lane.waiting}:
             self._shorten(node_id)
+        lane.waiting = deque(w for w in lane.waiting if not w.dropped)
 
     def _shorten(self, node_id: str) -> None:
         queue = self._of_node[node_id]
@@ -178,12 +255,6 @@ class Batcher:
             oldest.dropped = True
             self._answer(oldest, TOO_OLD)
 
-    def _away(self, error: StoreError) -> None:
-        if self.store_ok:
-            log(logger, logging.WARNING, "store_away", error=str(error), beats=len(self))
-        self.store_ok = False
-
-    def _back(self) -> None:
-        if not self.store_ok:
-            log(logger, logging.INFO, "store_back", beats=len(self))
-        self.store_ok = True
+    def _look_whether_empty(self) -> None:
+        if not self._waiting and not self._flying and not self._lanes:
+            self._empty.set()

@@ -66,7 +66,13 @@ class Gate:
         )
         self.relay = Relay(registry, hub, self.gateway_id, settings.alive_question_s)
         self.presence = Presence(
-            registry, self.batcher, self.gateway_id, self._info(), settings.presence_ttl_s
+            registry,
+            self.batcher,
+            self.clock,
+            self.gateway_id,
+            self._info(),
+            ttl_s=settings.presence_ttl_s,
+            interval_s=settings.heartbeat_interval_s,
         )
         self.wheel = Wheel(
             lambda: self.sockets,

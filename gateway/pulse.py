@@ -373,7 +373,7 @@ class Pulse:
             HeartbeatAck(
                 node_id=node_id,
                 next_ms=round(interval_ms * random.uniform(0.8, 1.0)),
-                store="ok" if services.batcher.store_ok else "unavailable",
+                store="ok" if services.batcher.reaches(node_id) else "unavailable",
             )
         )
 

@@ -64,6 +64,11 @@ class GatewaySettings(RegistrySettings):
     select_max_gpu_queue_length: float | None = setting(
         None, "The same for the number of jobs that wait for its GPUs."
     )
+    trusted_proxies: list[str] = setting(
+        [],
+        "Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed; nobody's if not given.",
+    )
     watch_poll_s: float = setting(
         0.1, "How often the store is asked for new events while anybody watches."
     )
@@ -76,11 +81,6 @@ class GatewaySettings(RegistrySettings):
     watch_buffer_bytes: int = setting(
         33_554_432,
         "Recent events kept in memory for all readers; one that falls further behind is cut off.",
-    )
-    trusted_proxies: list[str] = setting(
-        [],
-        "Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are "
-        "believed; nobody's if not given.",
     )
     tls_cert_file: str | None = setting(
         None,

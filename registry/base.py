@@ -64,7 +64,7 @@ class Base:
     async def synchronise(self) -> int:
         """Asks the store for its time and returns it, ms."""
         sent = self.clock.monotonic()
-        reply = await self.store.call("present", [self.keys.gateways()], ["", 0])
+        reply = await self.store.call("present", [self.keys.gateways()], ["", 0, "", 0])
         self.clock.observe(int(reply[0]), sent)
         return int(reply[0])
 

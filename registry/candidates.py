@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from registry.base import ms
+from registry.errors import StoreUnavailable
 from registry.keys import PARTITIONS
 from registry.looks import Looks
 from registry.requirement import Requirement
@@ -34,10 +35,12 @@ _LOOKS_AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Who fits; `everybody` if nobody else does."""
+    """Who fits; `everybody` if nobody else does, as far as could be seen: `whole` is False if a
+    part of the store, which may be a Cluster, could not be asked."""
 
     subjects: list[Subject]
     everybody: bool
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class _Drawn:
 
     visited: int
     nobody_left_out: bool
+    whole: bool
     ids: list[str]
 
 
@@ -61,7 +65,7 @@ class Candidates(Surveying):
         enough = max(_SAMPLE, _PER_NODE * limit)
         partitions = _shuffled_partitions()
         ids = list(wanted.prefer)
-        everybody = True
+        everybody = whole = True
         for look in (partitions[:_FIRST_LOOK], partitions[_FIRST_LOOK:]):
             if len(ids) >= enough:
                 everybody = False
@@ -70,7 +74,9 @@ class Candidates(Surveying):
             drawn = await self._sample(wanted.indexes(), look, most, enough - len(ids))
             ids += drawn.ids
             everybody = everybody and drawn.visited == len(look) and drawn.nobody_left_out
-        return Found(await self._fitting(wanted, ids), everybody)
+            whole = whole and drawn.whole
+        subjects, all_read = await self._fitting(wanted, ids)
+        return Found(subjects, everybody, whole and all_read)
 
     async def all_fitting(self, wanted: Requirement, limit: int) -> Found:
         """Everybody who fits, by exact intersection, or of many a random part. A look that began
@@ -81,25 +87,28 @@ class Candidates(Surveying):
     async def _exactly(self, wanted: Requirement, most: int) -> Found:
         partitions = _shuffled_partitions()
         found: dict[str, Subject] = {}
+        whole = True
         for names in wanted.alternatives():
             start = 0
             while start < PARTITIONS:
                 group = partitions[start : None if self.store.single else start + _EXACT_GROUP]
                 drawn = await self._sample(names, group, 0, _EXACT_ENOUGH)
                 start += drawn.visited
+                whole = whole and drawn.whole
                 random.shuffle(drawn.ids)
                 for low in range(0, len(drawn.ids), _PAGE):
-                    page = await self._fitting(wanted, drawn.ids[low : low + _PAGE])
+                    page, all_read = await self._fitting(wanted, drawn.ids[low : low + _PAGE])
+                    whole = whole and all_read
                     found.update((s.node_id, s) for s in page)
                     if len(found) >= most:
-                        return Found(list(found.values()), everybody=False)
-        return Found(list(found.values()), everybody=True)
+                        return Found(list(found.values()), everybody=False, whole=whole)
+        return Found(list(found.values()), everybody=True, whole=whole)
 
     async def _sample(
         self, names: Sequence[str], partitions: Sequence[int], most: int, enough: int
     ) -> _Drawn:
         groups = [list(partitions)] if self.store.single else [[p] for p in partitions]
-        replies = await self.store.call_many(
+        replies = await self.store.call_some(
             "sample",
             [
                 (
@@ -109,19 +118,21 @@ class Candidates(Surveying):
                 for group in groups
             ],
         )
+        heard = [reply for reply in replies if not isinstance(reply, StoreUnavailable)]
         return _Drawn(
-            visited=sum(int(reply[0]) for reply in replies),
-            nobody_left_out=all(reply[1] == 1 for reply in replies),
-            ids=[i.decode() for reply in replies for i in reply[2:]],
+            visited=sum(int(reply[0]) for reply in heard) + len(replies) - len(heard),
+            nobody_left_out=all(reply[1] == 1 for reply in heard),
+            whole=len(heard) == len(replies),
+            ids=[i.decode() for reply in heard for i in reply[2:]],
         )
 
-    async def _fitting(self, wanted: Requirement, ids: Iterable[str]) -> list[Subject]:
-        """Those of the ids that may be given this work now."""
+    async def _fitting(self, wanted: Requirement, ids: Iterable[str]) -> tuple[list[Subject], bool]:
+        """Those of the ids that may be given this work now, and whether all could be read."""
         timeout = ms(self.settings.heartbeat_timeout_s)
-        found = await self.subjects(
+        found, whole = await self.subjects_in_reach(
             list(dict.fromkeys(ids)), report=wanted.asks_reports, with_room=True
         )
-        return [s for s in found if s is not None and wanted.fits(s, timeout)]
+        return [s for s in found if wanted.fits(s, timeout)], whole
 
 
 def _shuffled_partitions() -> list[int]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from registry.base import Base, lines, ms, number, text
+from registry.errors import StoreUnavailable
 from registry.keys import partition_of
 from registry.model import Act, Change, Decision, Existing, Facts, Patrolled, Stale, Status
 
@@ -22,7 +23,8 @@ class Judging(Base):
         limit: int,
         lease_ttl_s: float = 8.0,
     ) -> list[Patrolled]:
-        """Takes or renews leases, writes observed time if `observe`, and takes what waits."""
+        """Takes or renews leases, writes observed time if `observe`, and takes what waits. On a
+        Cluster partitions that can't be asked now are left out."""
         groups = [partitions] if self.store.single else [[p] for p in partitions]
         k = self.keys
         args = [
@@ -42,9 +44,11 @@ class Judging(Base):
             if group
         ]
         sent = self.clock.monotonic()
-        replies = await self.store.call_many("patrol", calls)
+        replies = await self.store.call_some("patrol", calls)
         found = []
         for group, reply in zip(groups, replies, strict=False):
+            if isinstance(reply, StoreUnavailable):
+                continue
             now = int(reply[0])
             self.clock.observe(now, sent)
             for p, row in zip(group, reply[1:], strict=True):
@@ -123,9 +127,12 @@ class Judging(Base):
         k, p = self.keys, partition_of(node_id)
         await self.store.call(
             "arm",
-            [k.node(node_id), k.intent(node_id), k.unobserved(p), k.due(p), k.roll(p)],
+            [
+                k.node(node_id), k.intent(node_id), k.unobserved(p), k.due(p), k.roll(p),
+                k.ttl(node_id),
+            ],
             [node_id, self.limits, not_before_ms],
-        )
+        )  # fmt: skip
 
     async def expire(self, facts: Facts) -> bool:
         """Deletes a record whose retention is over; False if it is not what was judged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from registry.base import Base, ms, text
+from registry.errors import StoreUnavailable
 
 _FORGET_MS = 3_600_000
 
@@ -11,7 +12,9 @@ class Presence(Base):
     """Rolls of living processes, by the store's clock."""
 
     async def announce(self, gateway_id: str, info: dict[str, str]) -> None:
-        """Says that a gateway lives, for `presence_ttl_s`."""
+        """Says that a gateway lives, for `presence_ttl_s`. Raises StoreUnavailable, also when the
+        store ran it too late to be true."""
+        packed, most = await self.packed_at(), ms(self.settings.max_lag_s)
         fields = [part for pair in (info or {"id": gateway_id}).items() for part in pair]
         await self.store.call(
             "announce",
@@ -19,8 +22,12 @@ class Presence(Base):
             [ms(self.settings.presence_ttl_s), *fields],
         )
         sent = self.clock.monotonic()
-        reply = await self.store.call("present", [self.keys.gateways()], [gateway_id, _FORGET_MS])
+        reply = await self.store.call(
+            "present", [self.keys.gateways()], [gateway_id, _FORGET_MS, packed, most]
+        )
         self.clock.observe(int(reply[0]), sent)
+        if abs(int(reply[0]) - packed) > most:
+            raise StoreUnavailable("the store runs scripts later than it may")
 
     async def withdraw(self, gateway_id: str) -> None:
         """Takes a gateway off the roll at once."""
@@ -50,7 +57,7 @@ class Presence(Base):
 
     async def _living(self, key: str, who: str, within: int) -> dict[str, int]:
         sent = self.clock.monotonic()
-        reply = await self.store.call("present", [key], [who, _FORGET_MS])
+        reply = await self.store.call("present", [key], [who, _FORGET_MS, "", 0])
         now = int(reply[0])
         self.clock.observe(now, sent)
         seen = {text(reply[i]): int(float(reply[i + 1])) for i in range(1, len(reply), 2)}

@@ -21,7 +21,7 @@ import msgspec
 
 from registry.base import ms
 from registry.candidates import Candidates
-from registry.errors import StoreError
+from registry.errors import StoreError, StoreUnavailable
 from registry.holding import Holding, hold_of
 from registry.model import Selected
 from registry.once import Once, Work
@@ -45,7 +45,8 @@ class Selecting(Holding, Candidates, Once):
         asker: str = "",
     ) -> list[Selected]:
         """Up to `limit` ready, live nodes that fit, the preferred and the least loaded first; held
-        for `hold_ms` if that is above 0. Empty only if no node of the whole fleet fits.
+        for `hold_ms` if that is above 0. Empty only if no node of the whole fleet fits. Raises
+        StoreUnavailable if a part of it could not be asked and nobody fits elsewhere.
 
         The same `request_id` gets the same answer again while all its holds last, without holds
         for `request_keep_s`; `asker` tells askers apart that must not share answers.
@@ -94,15 +95,17 @@ class Selecting(Holding, Candidates, Once):
             await taken.adopt()
             found = await self.sampled(wanted, limit)
             await taken.take(_ranked(wanted, found.subjects, spread=not hold_ms))
-            rounds = 0
+            rounds, whole = 0, found.whole
             while not taken.enough() and not found.everybody and rounds < _ROUNDS:
                 found = await self.all_fitting(wanted, limit)
                 await taken.take(_ranked(wanted, found.subjects, spread=not hold_ms))
-                rounds += 1
+                rounds, whole = rounds + 1, whole and found.whole
         except BaseException:
             if work is None:  # nobody will ever know of these; those of a request are in its plan
                 self._return_later([*(s.hold_id for s in taken.found), taken.trying])
             raise
+        if not taken.found and not whole:
+            raise StoreUnavailable("a part of the store can't be asked, and elsewhere nobody fits")
         return sorted(taken.found, key=_rank(wanted))
 
     def _return_later(self, hold_ids: Sequence[str]) -> None:

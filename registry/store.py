@@ -8,25 +8,34 @@ one of the three exceptions of `registry.errors`, never the client library's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from redis import exceptions as rx
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 
 from registry.clock import StoreClock
 from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnavailable
-from registry.script import load
+from registry.script import Script, load
 
 T = TypeVar("T")
 
-_MOVING = ("TRYAGAIN", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY", "MOVED", "ASK")
-_REFUSING = ("OOM", "NOREPLICAS", "MISCONF", "READONLY")
+# Errors by class where the client library has one (it takes the code off their text), else by code.
+_LOST = (TimeoutError, rx.ConnectionError, rx.TimeoutError, OSError)
+_PASSING = (rx.TryAgainError, rx.AskError, rx.ClusterDownError, rx.BusyLoadingError)
+_REFUSING = (rx.OutOfMemoryError, rx.ReadOnlyError, rx.NoPermissionError)
+_PASSING_CODES = ("BUSY ", "LOADING ", "TRYAGAIN ", "CLUSTERDOWN ", "MASTERDOWN ")
+_REFUSING_CODES = ("NOREPLICAS ", "MISCONF ")
+_FORBIDDEN = ("ACL failure in script", "The user executing the script")
+# A Cluster's client closes its connections under those who use them when it looks anew for who
+# holds what, and gives up on a server it has not heard of; what they meet then is this.
+_TORN = (AttributeError, RuntimeError)
 _CONNECTIONS = 8
 _QUESTIONS = 64
 
@@ -46,6 +55,7 @@ class Store:
         self.timeout_s = timeout_s
         self.clock = StoreClock()
         self._under_way = asyncio.Semaphore(_QUESTIONS)
+        self._sentinels: list[Redis] = []
         self._url = ""
 
     @classmethod
@@ -70,7 +80,10 @@ class Store:
         elif parts.scheme in ("redis+cluster", "rediss+cluster"):
             plain = urlunsplit(parts._replace(scheme=parts.scheme.split("+")[0]))
             cluster = RedisCluster.from_url(
-                plain, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+                plain,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                reinitialize_steps=0,  # a slot that moved is noted; the rest need not be asked
             )
             store = cls(cluster, single=False, genuine=True, timeout_s=timeout_s)
         elif parts.scheme in ("redis+sentinel", "rediss+sentinel"):
@@ -88,6 +101,7 @@ class Store:
                 path[0] if path else "mymaster", db=int(path[1]) if len(path) > 1 else 0
             )
             store = cls(client, single=True, genuine=True, timeout_s=timeout_s)
+            store._sentinels = sentinel.sentinels
         else:
             raise ValueError(
                 f"the store's URL begins with {parts.scheme!r}; expected redis, rediss, "
@@ -98,7 +112,8 @@ class Store:
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self.client.aclose()
+        for client in (self.client, *self._sentinels):
+            await client.aclose()
 
     async def asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Runs one question to the store; a slot in motion is waited for, up to the time-out.
@@ -111,74 +126,140 @@ class Store:
                 # A Cluster's client opens a connection for every question under way at a node.
                 async with self._under_way:
                     return await ask()
-            except (TimeoutError, rx.ConnectionError, rx.TimeoutError, OSError) as error:
-                if not (
-                    isinstance(error, rx.BusyLoadingError) and self.clock.monotonic() < deadline
-                ):
-                    raise StoreUnavailable(str(error) or type(error).__name__) from error
-            except (rx.ResponseError, rx.RedisClusterException) as error:
+            except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
                 if not _passing(error) or self.clock.monotonic() > deadline:
                     raise _translated(error) from error
+            except _TORN as error:
+                if self.single:
+                    raise
+                if self.clock.monotonic() > deadline:
+                    raise StoreUnavailable(f"the client lost its way: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
 
     async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Runs one script."""
         script = load(name, self.genuine)
+        return await self.asked(lambda: self._script(script, keys, args))
 
-        async def ask() -> Any:
-            try:
-                return await self.client.execute_command(
-                    "EVALSHA", script.sha, len(keys), *keys, *args
-                )
-            except rx.NoScriptError:
-                return await self.client.execute_command(
-                    "EVAL", script.text, len(keys), *keys, *args
-                )
+    async def _script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return await self._run("EVALSHA", script.sha, len(keys), *keys, *args)
+        except rx.NoScriptError:
+            return await self._run("EVAL", script.text, len(keys), *keys, *args)
 
-        return await self.asked(ask)
+    async def _run(self, *command: Any) -> Any:
+        try:
+            return await self.client.execute_command(*command)
+        except (rx.ClusterError, *_TORN) as error:
+            if self.single or isinstance(error, rx.ResponseError):
+                raise
+            return await self._run_where_it_moves(*command)
+
+    async def _run_where_it_moves(self, *command: Any) -> Any:
+        """Runs a command in a slot that is on its way, whose keys are ahead of it.
+
+        The client library sends ASKING on one of its connections and the command on another, and
+        knows no server that holds no slot yet; it gives up in the end."""
+        cluster: RedisCluster = self.client
+        key = command[3] if command[0] in ("EVALSHA", "EVAL") else command[1]
+        node = cluster.get_node_from_key(str(key))
+        assert node is not None
+        try:
+            return await node.execute_command(*command)
+        except rx.MovedError as error:
+            await cluster.nodes_manager.move_slot(error)
+            raise
+        except rx.AskError as error:
+            known = cluster.get_node(error.host, error.port)
+            options: dict[str, Any] = cluster.get_connection_kwargs()
+            to = known or ClusterNode(error.host, error.port, **options)
+        try:
+            asking, wanted = PipelineCommand(0, "ASKING"), PipelineCommand(1, *command)
+            await to.execute_pipeline([asking, wanted])
+        finally:
+            if known is None:
+                await to.disconnect()
+        if isinstance(wanted.result, Exception):
+            raise wanted.result
+        return wanted.result
 
     async def call_many(
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
     ) -> list[Any]:
         """Runs one script several times, in one round trip to each store node concerned."""
-        if not calls:
-            return []
-        if len(calls) == 1:
-            return [await self.call(name, *calls[0])]
+        return await self._many(
+            _packed(load(name, self.genuine), calls), lambda place: self.call(name, *calls[place])
+        )
+
+    async def call_some(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+    ) -> list[Any]:
+        """As `call_many`, for calls that have nothing to do with each other. On a Cluster, of
+        which a part may be away, a StoreUnavailable stands for each reply that could not be had,
+        and a slot on its way is not waited for.
+
+        Raises StoreUnavailable only where one server holds everything."""
+        if self.single or not calls:
+            return await self.call_many(name, calls)
         script = load(name, self.genuine)
-
-        async def ask() -> list[Any]:
-            pipe = self._pipeline()
-            for keys, args in calls:
-                pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-            return list(await pipe.execute(raise_on_error=False))
-
-        replies = await self.asked(ask)
-        for i, reply in enumerate(replies):
-            if isinstance(reply, Exception):
-                if not _worth_another_try(reply):
-                    raise _translated(reply)
-                replies[i] = await self.call(name, *calls[i])
+        try:
+            replies = await self._pipelined(_packed(script, calls))
+        except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
+            replies = [error] * len(calls)
+        lost = False
+        for place, reply in enumerate(replies):
+            if isinstance(reply, (rx.NoScriptError, rx.AskError, *_TORN)):
+                try:
+                    replies[place] = await self._script(script, *calls[place])
+                except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
+                    replies[place] = error
+            if isinstance(replies[place], Exception):
+                replies[place] = _away(replies[place])
+                lost = True
+        if lost:
+            with contextlib.suppress(*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException):
+                await self.learn_slots()
         return replies
 
     async def commands(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Runs plain commands, each about one key, and returns their replies in order."""
+
+        async def alone(place: int) -> Any:
+            return await self.asked(lambda: self._run(*commands[place]))
+
+        return await self._many(commands, alone)
+
+    async def _many(
+        self, commands: Sequence[tuple[Any, ...]], alone: Callable[[int], Awaitable[Any]]
+    ) -> list[Any]:
+        """Runs commands together; those that failed in passing are asked for again, alone."""
         if not commands:
             return []
+        if len(commands) == 1:
+            return [await alone(0)]
 
-        async def ask() -> list[Any]:
-            if len(commands) == 1:
-                return [await self.client.execute_command(*commands[0])]
-            pipe = self._pipeline()
-            for command in commands:
-                pipe.execute_command(*command)
-            return list(await pipe.execute())
+        replies = await self.asked(lambda: self._pipelined(commands))
+        for place, reply in enumerate(replies):
+            if isinstance(reply, Exception):
+                torn = isinstance(reply, _TORN) and not self.single
+                if not torn and not _worth_another_try(reply):
+                    raise _translated(reply)
+                replies[place] = await alone(place)
+        return replies
 
-        return await self.asked(ask)
+    async def _pipelined(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipe = self.client.pipeline(transaction=False) if self.single else self.client.pipeline()
+        for command in commands:
+            pipe.execute_command(*command)
+        # Raised from a pipeline, errors lose their code and carry all that was sent.
+        return list(await pipe.execute(raise_on_error=False))
 
-    def _pipeline(self) -> Any:
-        return self.client.pipeline(transaction=False) if self.single else self.client.pipeline()
+    async def learn_slots(self) -> None:
+        """Asks a Cluster anew who holds which slot: who only listens is never told."""
+        if not self.single:
+            await self.client.initialize()
+            await self.client.nodes_manager.initialize()
 
     def nodes_of(self, channels: Sequence[str]) -> dict[str, list[str]]:
         """Channels by the store node that serves them; one nameless group where that is one."""
@@ -216,24 +297,38 @@ class Store:
         await self.asked(lambda: self.client.ping())
 
 
+def _packed(
+    script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+) -> list[tuple[Any, ...]]:
+    return [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+
+
+def _away(error: Exception) -> StoreUnavailable:
+    """A failed reply of a Cluster as a part of it that is away. Raises what is a bug of ours."""
+    if isinstance(error, _TORN):
+        return StoreUnavailable(f"the client lost its way: {error}")
+    found = _translated(error)
+    if not isinstance(found, StoreUnavailable):
+        raise found from error
+    return found
+
+
 def _worth_another_try(error: Exception) -> bool:
     """Whether one answer of several failed in a way that asking for it alone may mend."""
-    lost = (rx.NoScriptError, rx.ConnectionError, rx.TimeoutError, TimeoutError, OSError)
-    return isinstance(error, lost) or _passing(error)
+    return isinstance(error, (rx.NoScriptError, *_LOST)) or _passing(error)
 
 
 def _passing(error: Exception) -> bool:
-    return any(str(error).startswith(word) for word in _MOVING) or isinstance(
-        error, (rx.TryAgainError, rx.ClusterDownError, rx.BusyLoadingError)
-    )
+    """Whether waiting helps: a store that loads or is busy, a slot on its way, whose redirections
+    the client library gives up after half a second (a ClusterError of its own)."""
+    given_up = isinstance(error, rx.ClusterError) and not isinstance(error, rx.ResponseError)
+    return given_up or isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
 
 
 def _translated(error: Exception) -> StoreError:
     text = str(error)
-    if any(word in text for word in _REFUSING) or isinstance(
-        error, (rx.OutOfMemoryError, rx.ReadOnlyError)
-    ):
+    if isinstance(error, _REFUSING) or text.startswith((*_REFUSING_CODES, *_FORBIDDEN)):
         return StoreRefused(text)
-    if _passing(error) or isinstance(error, rx.RedisClusterException):
-        return StoreUnavailable(text)
+    if _passing(error) or isinstance(error, (*_LOST, rx.RedisClusterException)):
+        return StoreUnavailable(text or type(error).__name__)
     return StoreMisbehaved(text)

@@ -64,8 +64,7 @@ class Subscription:
         pause = 0.05
         while not self._ended:
             try:
-                if not self._store.single:
-                    await self._store.client.initialize()
+                await self._store.learn_slots()
                 groups = self._store.nodes_of(self._channels)
                 self._heard = dict.fromkeys(groups, 0.0)
                 listeners = [
@@ -102,10 +101,10 @@ class Subscription:
                         self._store.client.execute_command("SPUBLISH", channels[0], _WATCHDOG),
                         self._store.timeout_s,
                     )
-                message = await pubsub.get_message(
-                    ignore_subscribe_messages=True, timeout=self._watchdog_s / 2
-                )
+                message = await pubsub.get_message(timeout=self._watchdog_s / 2)
                 now = clock.monotonic()
+                if message is not None and message["type"] == "sunsubscribe":
+                    raise OSError("the server no longer serves a channel: its slot has moved")
                 if message is not None and message["type"] in ("smessage", "message"):
                     data = message["data"]
                     if data == _WATCHDOG:

@@ -7,10 +7,12 @@ an unsorted one with a filter, which looks at a bounded number and says where it
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from registry.base import Base, lines, ms, number, text
+from registry.errors import StoreUnavailable
 from registry.keys import PARTITIONS, partition_of
 from registry.listing import CursorError, Filter, Order
 from registry.model import Status
@@ -18,6 +20,7 @@ from registry.requirement import Lack, Requirement
 from registry.subject import Intent, Subject
 
 _PAGE = 250
+_Call = Callable[[str, Sequence[tuple[Sequence[str], Sequence[Any]]]], Awaitable[list[Any]]]
 NEAREST = 5
 
 
@@ -63,8 +66,28 @@ class Surveying(Base):
     ) -> list[Subject | None]:
         """Nodes by id, None where there is no record. `report` reads the last report too, `detail`
         the registration and the operator's labels; `with_room` leaves full ones out."""
+        call = self.store.call_many
+        found = await self._subjects(
+            ids, report=report, detail=detail, with_room=with_room, call=call
+        )
+        return [found[id_] for id_ in ids]
+
+    async def subjects_in_reach(
+        self, ids: Sequence[str], *, report: bool = False, with_room: bool = False
+    ) -> tuple[list[Subject], bool]:
+        """Those of the nodes that have a record (and room, if asked). On a Cluster those that can't
+        be asked now are left out, and the second value is False."""
+        call = self.store.call_some
+        found = await self._subjects(
+            ids, report=report, detail=False, with_room=with_room, call=call
+        )
+        return [s for id_ in ids if (s := found.get(id_))], len(found) == len(set(ids))
+
+    async def _subjects(
+        self, ids: Sequence[str], *, report: bool, detail: bool, with_room: bool, call: _Call
+    ) -> dict[str, Subject | None]:
         if not ids:
-            return []
+            return {}
         groups: dict[int, list[str]] = {}
         for id_ in ids:
             groups.setdefault(0 if self.store.single else partition_of(id_), []).append(id_)
@@ -77,11 +100,12 @@ class Surveying(Base):
             for group in groups.values()
         ]
         found: dict[str, Subject | None] = {}
-        replies = await self.store.call_many("subjects", calls)
-        for group, reply in zip(groups.values(), replies, strict=True):
+        for group, reply in zip(groups.values(), await call("subjects", calls), strict=True):
+            if isinstance(reply, StoreUnavailable):
+                continue
             for id_, row in zip(group, reply[1:], strict=True):
                 found[id_] = None if row == 0 else _subject(id_, int(reply[0]), row)
-        return [found[id_] for id_ in ids]
+        return found
 
     async def listed(
         self, wanted: Filter, limit: int, cursor: str | None = None, order: Order | None = None

@@ -124,17 +124,21 @@ class Writing(Base):
             new.kind == "resume" and now.status != "registering", now.intent,
         )  # fmt: skip
 
-    async def beat(self, beats: Sequence[Beat]) -> list[BeatAnswer]:
-        """Stores heartbeats and answers each, in order.
+    def lane_of(self, node_id: str) -> int:
+        """What of the store can be asked or not as one: all of it, or a Cluster's partition."""
+        return 0 if self.store.single else partition_of(node_id)
+
+    async def beat(self, beats: Sequence[Beat]) -> list[BeatAnswer | None]:
+        """Stores heartbeats and answers each, in order; None: on a Cluster, its part is away.
 
         One call where one store node holds every slot, else one per partition. A call the store
-        ran too late is packed again with true ages."""
+        ran too late is packed again with true ages. Raises StoreUnavailable."""
         answers: list[BeatAnswer | None] = [None] * len(beats)
         waiting = list(range(len(beats)))
         for _ in range(_RETIMES):
             waiting = await self._beat_once(beats, waiting, answers)
             if not waiting:
-                return [a for a in answers if a is not None]
+                return answers
         raise StoreUnavailable("the store runs scripts later than it may")
 
     async def _beat_once(
@@ -142,14 +146,16 @@ class Writing(Base):
     ) -> list[int]:
         groups: dict[int, list[int]] = defaultdict(list)
         for place in places:
-            groups[0 if self.store.single else partition_of(beats[place].node_id)].append(place)
+            groups[self.lane_of(beats[place].node_id)].append(place)
         now = await self.packed_at()
         sent = self.clock.monotonic()
         chosen = list(groups.values())
         calls = [self._packed([beats[i] for i in group], now, sent) for group in chosen]
-        replies = await self.store.call_many("beat", calls)
+        replies = await self.store.call_some("beat", calls)
         again: list[int] = []
         for group, reply in zip(chosen, replies, strict=True):
+            if isinstance(reply, StoreUnavailable):
+                continue
             self.clock.observe(int(reply[0]), sent)
             if reply[1] == b"retime":
                 again.extend(group)

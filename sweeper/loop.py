@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from registry.errors import StoreError
+from registry.errors import StoreError, StoreUnavailable
 from registry.events import EventType
 from registry.keys import PARTITIONS
 from registry.logs import log
@@ -66,6 +66,8 @@ class Sweeper:
             )
         )
         self._store_lost = False
+        self._in_part = False
+        self._unasked: set[int] = set()
         self._watched_since: dict[int, float] = {}
         self._observed: set[int] = set()
         self._bells = {
@@ -142,7 +144,11 @@ class Sweeper:
             await registry.release(lost, self.owner)
             self.held -= set(lost)
         sleep_s = await self._look(mine, observe=bool(self._gateways))
-        counts = await registry.counts(sorted(self.held))
+        unasked = self._unasked
+        if mine and len(unasked) == len(mine):
+            raise StoreUnavailable("no partition can be asked")
+        self._count_unasked(len(unasked))
+        counts = await registry.counts(sorted(self.held - unasked))
         for status, count in counts.items():
             self.metrics.nodes.labels(status).set(count)
         await self._mass_expiry(sum(counts.values()) - counts["offline"])
@@ -161,10 +167,10 @@ class Sweeper:
                 limit=self.settings.pass_batch,
                 lease_ttl_s=self.settings.lease_ttl_s,
             )
-            self._watch(found, observe=observe)
+            self._watch(partitions, found, observe=observe)
             waiting = [look for look in found if look.held and (look.marked or look.due)]
             for look in waiting:
-                await self._judge(look)
+                await self._judge_where_it_can(look)
         if observe:
             most = max((look.unobserved for look in found if look.held), default=0)
             self.metrics.unobserved.set(most / 1000)
@@ -174,9 +180,15 @@ class Sweeper:
         nexts = [look.next_due - look.now for look in found if look.held and look.next_due]
         return max(0.0, min(nexts, default=1000) / 1000)
 
-    def _watch(self, found: list[Patrolled], *, observe: bool) -> None:
+    def _watch(self, asked: list[int], found: list[Patrolled], *, observe: bool) -> None:
         """Notes which partitions are held, and since when they are looked at without a gap."""
         now = self.registry.clock.monotonic()
+        self._unasked = set(asked) - {look.partition for look in found}
+        for p in self._unasked:  # nobody saw what happened there
+            self._watched_since.pop(p, None)
+            self._observed.discard(p)
+        if not found:
+            return
         if now - self.last_look > self.settings.unobserved_gap_s:
             self._blink()
         self.last_look = now
@@ -204,6 +216,23 @@ class Sweeper:
             return False
         watched = now - self._watched_since.get(partition, now)
         return partition in self._observed or watched >= self.settings.gateway_grace_s
+
+    def _count_unasked(self, count: int) -> None:
+        self.metrics.unasked.set(count)
+        if bool(count) != self._in_part:
+            self._in_part = bool(count)
+            action = "store_lost_in_part" if count else "store_returned_in_part"
+            log(logger, logging.WARNING, action, partitions=count)
+
+    async def _judge_where_it_can(self, look: Patrolled) -> None:
+        """A partition that is lost while it is judged rings again; the others need not wait."""
+        try:
+            await self._judge(look)
+        except StoreUnavailable as error:
+            if self.registry.store.single:
+                raise
+            log(logger, logging.WARNING, "partition_lost", partition=look.partition,
+                error=str(error))  # fmt: skip
 
     async def _tell_unobserved(self, found: list[Patrolled]) -> None:
         """One event for all partitions in which time was found that nobody observed."""

@@ -37,6 +37,11 @@ class SweeperMetrics:
             registry=r,
         )
         self.held = Gauge("muster_partitions_held", "Partitions held.", registry=r)
+        self.unasked = Gauge(
+            "muster_partitions_unasked",
+            "Partitions that could not be looked at: a part of a Cluster is away.",
+            registry=r,
+        )
         self.expiries_found = Counter(
             "muster_expiries_found", "Nodes found silent beyond the time-out.", registry=r
         )

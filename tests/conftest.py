@@ -9,11 +9,23 @@ from pathlib import Path
 import pytest
 
 from tests.fake_nvml import fake_nvml, nvml_library
+from tests.support.clusters import replicated_cluster
 from tests.support.floors import below_floor
 from tests.support.processes import log_tails, processes
+from tests.support.sentinels import sentinel_store
 from tests.support.stores import BACKENDS, backend, in_ci, store, stores, valkey
 
-__all__ = ["backend", "fake_nvml", "nvml_library", "processes", "store", "stores", "valkey"]
+__all__ = [
+    "backend",
+    "fake_nvml",
+    "nvml_library",
+    "processes",
+    "replicated_cluster",
+    "sentinel_store",
+    "store",
+    "stores",
+    "valkey",
+]
 
 _PASSED = pytest.StashKey[Counter[str]]()
 _SKIPPED = pytest.StashKey[Counter[str]]()

@@ -22,10 +22,15 @@ async def work(session: NodeSession) -> None:
 async def main(server: str, models: str) -> None:
     config = AgentConfig.load(servers=(server,), models_file=Path(models))
     agent = Agent(config, await find_hardware(config), on_status=lambda *told: print(*told))
-    async with asyncio.TaskGroup() as tasks:
-        worker = tasks.create_task(work(agent.session))
-        await agent.run()  # until `await agent.session.drain()`, or refused for good
+    running, worker = map(asyncio.create_task, (agent.run(), work(agent.session)))
+    try:
+        await asyncio.shield(running)  # until the session drained, or was refused for good
+    except asyncio.CancelledError:  # Ctrl-C: what runs is given up, and the fleet is told
         worker.cancel()
+        agent.session.set_running_jobs(0)
+        await agent.session.drain("Ctrl-C")
+        await running
+    worker.cancel()
 
 
 if __name__ == "__main__":

@@ -89,7 +89,16 @@ class Agent:
         )
 
     async def run(self) -> ExitReason:
-        """Runs until the session ends. A bug in any part ends all of it, with its exception."""
+        """Runs until the session ends. Raises StateInUse if another agent has this state directory;
+        a bug in any part ends all of it, with its exception."""
+        try:
+            return await self._run()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None  # of one part alone, as callers look for it
+
+    async def _run(self) -> ExitReason:
         async with asyncio.TaskGroup() as group:
             beside = (
                 group.create_task(self._monitor.run()),

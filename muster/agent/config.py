@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from muster.agent.masking import masked
+
 PREFIX = "MUSTER_AGENT_"
 SOCKET_PATH = "/ws/node"
 
@@ -158,13 +160,15 @@ def default_state_dir(
 
 def socket_url(url: str) -> str:
     """A server's URL as it is dialled; raises ConfigError for what is none."""
-    parts = urlsplit(url.strip())
     try:
+        parts = urlsplit(url.strip())
         usable = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is no number, a bracket that is not closed
         usable = False
     if not usable:
-        raise ConfigError("servers", "a URL such as wss://dispatcher.example.com", repr(url))
+        raise ConfigError(
+            "servers", "a URL such as wss://dispatcher.example.com", repr(masked(url))
+        )
     path = SOCKET_PATH if parts.path in ("", "/") else parts.path
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from msgspec import Struct
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from muster.agent.conversation import (
+    Acknowledged,
     Conversation,
     Event,
     Moving,
@@ -28,9 +27,11 @@ from muster.agent.conversation import (
     Then,
 )
 from muster.agent.endings import ClosedBy, End, Left, Lost, Removed, Renewing
+from muster.agent.outbox import Outbox
 from muster.agent.report import Report
 from muster.agent.trouble import Trouble
 from muster.wire.closing import retry_policy
+from muster.wire.errors import ErrorCode
 
 SEND_S = 5.0
 """How long a frame may wait for a full socket."""
@@ -52,7 +53,8 @@ class Leaving(Struct, frozen=True):
 class Life:
     """Runs one conversation over a connected socket.
 
-    `report` tells what the machine is now, `told` gets every event, `beaten` every beat's next one.
+    `report` tells what the machine is now, `told` gets every event, `beaten` every beat's next one;
+    `outbox` has the finished jobs, and outlives this life.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Life:
         ws: ClientConnection,
         conversation: Conversation,
         *,
+        outbox: Outbox,
         report: Callable[[], Report],
         told: Callable[[Event], None],
         beaten: Callable[[], None],
@@ -71,7 +74,7 @@ class Life:
         self._told = told
         self._beaten = beaten
         self._clock = clock
-        self._outbox: deque[bytes] = deque()
+        self._outbox = outbox
         self._end: End | None = None
         self._forgetting: tuple[Refused, float] | None = None
         self._leaving: Leaving | None = None
@@ -98,6 +101,12 @@ class Life:
 
     async def run(self) -> End:
         """Lives until something ends it."""
+        end = await self._run()
+        if self._forgetting is not None and end is self._forgetting[0]:
+            self._told(end)
+        return end
+
+    async def _run(self) -> End:
         listening = asyncio.create_task(self._listen())
         listening.add_done_callback(lambda _: self._wake.set())
         try:
@@ -117,9 +126,8 @@ class Life:
         self._conversation.beat_now(self._clock())
         self._wake.set()
 
-    def job_result(self, job_id: str, **result: Any) -> None:
-        """Tells of a finished job in its turn."""
-        self._outbox.append(self._conversation.job_result(job_id, **result))
+    def send_results(self) -> None:
+        """There are finished jobs to be told of in their turn."""
         self._wake.set()
 
     def renew(self) -> None:
@@ -146,8 +154,10 @@ class Life:
                 return end
             if self._conversation.beat_due(now):
                 await self._beat(now)
-            while self._outbox:
-                await self._send(self._outbox.popleft())
+            while self.registered and (result := self._outbox.take()) is not None:
+                await self._send(self._conversation.job_result(**result))
+                if not self._outbox.waiting:
+                    self._wake.set()  # a farewell may have waited for the last one
             with suppress(TimeoutError):  # and not wait_for, which may swallow a cancellation
                 async with asyncio.timeout(self._wait(self._clock())):
                     await self._wake.wait()
@@ -155,6 +165,7 @@ class Life:
     async def _beat(self, now: float) -> None:
         frame = self._conversation.beat(self._report(), now, timestamp=int(time.time() * 1000))
         await self._send(frame)
+        self._outbox.beaten()
         async with asyncio.timeout(SEND_S):
             pong = await self._ws.ping()
         asyncio.ensure_future(pong).add_done_callback(self._pong)
@@ -188,12 +199,18 @@ class Life:
         match event:
             case Registered():
                 self._registered_at = self._clock()
+            case Acknowledged():
+                self._outbox.acknowledged()
+            case Refused(then=Then.STAY, code=ErrorCode.RATE_LIMITED):
+                self._outbox.refused(event.after_s)
             case StatusTold(status="offline"):
                 self._offline(event)
             case StatusTold():
                 self._answered = self._farewell_at is not None
             case Refused(then=Then.FORGET):
                 self._forgetting = (event, self._clock() + LINGER_S)
+                self._wake.set()
+                return  # told once it is clear that it comes to that
             case Refused() if event.then is not Then.STAY:
                 self._finish(event)
             case Moving():
@@ -231,6 +248,8 @@ class Life:
     async def _part(self, leaving: Leaving, now: float) -> End | None:
         """Says farewell, and judges whether that is over."""
         if self._farewell_at is None:
+            if self._outbox.waiting and now < leaving.deadline:
+                return None  # after a farewell the server may not take them any more
             # The count of jobs first: the server lets go at once of a node that seems idle.
             await self._beat(now)
             await self._send(self._conversation.unregister(leaving.reason, drain=True))
@@ -247,6 +266,8 @@ class Life:
     def _wait(self, now: float) -> float | None:
         """How long nothing needs to be done unless something is heard or asked."""
         moments = [self._conversation.deadline()]
+        if self.registered:
+            moments.append(self._outbox.due())
         if self._forgetting is not None:
             moments.append(self._forgetting[1])
         if self._leaving is not None and self._farewell_at is not None:

@@ -27,6 +27,9 @@ _LEVELS = {
     "note": "warning",
     "lost": "warning",
 }
+_IN_WORDS = ("said", "wrong")
+"""Values that the message says."""
+
 _WORRYING = ("degraded", "offline")
 _PLAIN = re.compile(r"[^\s\"=]+")
 
@@ -57,7 +60,7 @@ class Lines:
         told = texts.event(action, values, self._locale)
         head = {"time": instant(self._clock()), "level": _level(action, values), "action": action}
         said = {"message": told.what} | ({"do": told.do} if told.do else {})
-        shown = {key: value for key, value in values.items() if key != "said"}
+        shown = {key: value for key, value in values.items() if key not in _IN_WORDS}
         if self._form == "json":
             return json.dumps(head | shown | said, ensure_ascii=False, default=str) + "\n"
         pairs = (f"{key}={_text(value)}" for key, value in (shown | said).items())
@@ -73,6 +76,8 @@ def instant(at: float) -> str:
 def _level(action: str, values: Mapping[str, Any]) -> str:
     if action == "status":
         return "warning" if values["status"] in _WORRYING else "info"
+    if action == "models_changed":
+        return "warning" if values["problems"] else "info"
     if action == "gpu_changed":
         return "info" if values["healthy"] else "warning"
     return _LEVELS.get(action, "info")

@@ -31,6 +31,7 @@ from starlette.routing import Route
 
 from muster.agent import local_files, sentences
 from muster.agent.local_guard import Guard, RefusedError
+from muster.agent.outbox import KEPT_MOST
 from muster.agent.status import Action, AgentStatus
 from muster.wire.errors import Locale
 from muster.wire.messages import COUNT_MOST
@@ -57,15 +58,16 @@ class Controls(Protocol):
         success: bool,
         error: str | dict[str, Any] | None = None,
         running_jobs: int | None = None,
-    ) -> None:
-        """A job is done."""
+    ) -> bool:
+        """A job is done; False: there is no room to keep that."""
 
     async def drain(self, reason: str | None = None, timeout_s: float | None = None) -> None:
         """Begins to leave the fleet; returns at once."""
 
 
 class LocalApi:
-    """The server; `async with` it. Raises OSError where port or state directory can't be used."""
+    """The server; `async with` it. Raises UnwritableError where the state directory can't be
+    written, OSError where the port can't be had."""
 
     def __init__(
         self, port: int, state_dir: Path, status: AgentStatus, controls: Controls, locale: Locale
@@ -246,7 +248,8 @@ class _Routes:
         if error is not None and not isinstance(error, str | dict):
             raise _unfit("error", "a string or an object with code and message")
         running = None if body.get("running_jobs") is None else _count(body, "running_jobs")
-        await self._controls.job_result(job_id, success, error, running)
+        if not await self._controls.job_result(job_id, success, error, running):
+            raise RefusedError(503, "TOO_MANY_RESULTS", expected=KEPT_MOST)
         return JSONResponse({"job_id": job_id}, 202)
 
     async def drain(self, request: Request) -> Response:

@@ -19,10 +19,14 @@ TOKEN_LEAST = 32
 _TOKEN_BYTES = 32
 
 
+class UnwritableError(OSError):
+    """The state directory can't be written; the text says where and why."""
+
+
 def keep_token(state_dir: Path) -> str:
     """The token of this user, made at first; one that others could have read is made anew.
 
-    Raises OSError where the directory can't be written.
+    Raises UnwritableError.
     """
     path = state_dir / TOKEN_NAME
     known = _private_text(path)
@@ -39,7 +43,7 @@ def read_token(state_dir: Path) -> str | None:
 
 
 def tell_url(state_dir: Path, url: str) -> None:
-    """Says where the agent listens. Raises OSError."""
+    """Says where the agent listens. Raises UnwritableError."""
     _write(state_dir / URL_NAME, url)
 
 
@@ -77,10 +81,13 @@ def _text(path: Path) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     """Replaces a file whole; only its owner may read it, from its first moment on."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        made.unlink()
-    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text + "\n")
-    made.replace(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            made.unlink()
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text + "\n")
+        made.replace(path)
+    except OSError as error:
+        raise UnwritableError(f"{path.parent}: {error.strerror or error}") from error

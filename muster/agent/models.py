@@ -16,7 +16,8 @@ Two places, either or both: a folder with one folder a model and a `model.json` 
     tgt_lang = "en"
 
 A `model.json` is one such entry, and may have `features` of its own. What is wrong is named by file
-and field; what is right is reported all the same.
+and field; what is right is reported all the same. A file that can't be read as a whole, as while
+somebody edits it, is named too, and what it said before goes on being reported.
 
 Files are read in a thread of their own: a network drive that hangs must not hold up a heartbeat.
 """
@@ -24,10 +25,11 @@ Files are read in a thread of their own: a network drive that hangs must not hol
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,14 @@ from muster.wire.registering import KINDS
 
 MODEL_FILE = "model.json"
 STATUSES = ("ready", "downloading", "not_installed", "error")
+MODEL_KEYS = Model.__struct_fields__
+FILE_KEYS = ("advanced_features", "features", "models")
+NEEDED_LANGUAGES = {**parts.NEEDED_LANGUAGES, "asr": ("src_lang",)}
+"""The server takes `asr` for every language if it names none, which few models are fit for."""
+
+NEAR = 0.6
+"""How like a known key another has to be to pass for its misspelling, 0 to 1."""
+
 FILE_MOST_BYTES = 1_048_576
 POLL_MOST_S = 1.0
 POLL_LEAST_S = 0.05
@@ -51,6 +61,7 @@ class ModelProblem(Struct, frozen=True):
     """Something wrong in a file: where, what was expected there, and what it was instead.
 
     `left_out`: the entry is not reported. `field` is empty where the file as a whole is meant.
+    `kept`: what the file said before is reported in its place.
     """
 
     file: str
@@ -58,6 +69,7 @@ class ModelProblem(Struct, frozen=True):
     expected: str
     got: str
     left_out: bool = True
+    kept: bool = False
 
 
 class ModelScan(Struct, frozen=True):
@@ -78,9 +90,11 @@ class _Unfit(Exception):  # noqa: N818 (never leaves this file)
 
 
 class _Reader:
-    """One pass over the files."""
+    """One pass over the files. `before` is what each said when it could last be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Mapping[Path, dict[str, Any]]) -> None:
+        self.good: dict[Path, dict[str, Any]] = {}
+        self._before = before
         self._models: dict[str, tuple[Model, str]] = {}
         self._features: dict[str, bool | None] = {}
         self._advanced: list[str] = []
@@ -98,7 +112,17 @@ class _Reader:
         try:
             folders = sorted(entry for entry in directory.iterdir() if entry.is_dir())
         except OSError as error:
-            self._problem(directory, "", "a folder that can be read", _reason(error))
+            # A folder that is not there has no models; a drive that fails still has those it had.
+            gone = isinstance(error, FileNotFoundError)
+            before = {} if gone else self._before
+            paths = [path for path in before if path.parent.parent == directory]
+            self._problem(
+                directory, "", "a folder that can be read", _reason(error), kept=bool(paths)
+            )
+            for path in paths:
+                self.good[path] = before[path]
+                self._model(path, "", before[path])
+                self._some_features(path, before[path])
             return
         for folder in folders:
             if folder.name.startswith("."):
@@ -107,42 +131,67 @@ class _Reader:
             entry = self._object(path, json.loads, "a JSON object")
             if entry is not None:
                 self._model(path, "", entry)
+                self._unknown_keys(path, "", entry, (*MODEL_KEYS, "features"))
                 self._some_features(path, entry)
 
     def file(self, path: Path) -> None:
         document = self._object(path, tomllib.loads, "TOML")
         if document is None:
             return
+        self._unknown_keys(path, "", document, FILE_KEYS, left_out=True)
         self._some_features(path, document)
         self._advanced_features(path, document)
         entries = document.get("models", [])
-        if not isinstance(entries, list):
-            self._problem(path, "models", ARRAY.expected, said(entries))
-            return
         for at, entry in enumerate(entries):
             if isinstance(entry, dict):
                 self._model(path, f"models[{at}]", entry)
+                self._unknown_keys(path, f"models[{at}].", entry, MODEL_KEYS)
             else:
                 self._problem(path, f"models[{at}]", OBJECT.expected, said(entry))
 
     def _object(
         self, path: Path, parse: Callable[[str], Any], expected: str
     ) -> dict[str, Any] | None:
+        """What a file says; else what it said before, if it is still there."""
+        before = self._before.get(path)
+        value: dict[str, Any] | None
         try:
-            if path.stat().st_size > FILE_MOST_BYTES:
-                self._problem(path, "", f"at most {FILE_MOST_BYTES} bytes", "more")
-                return None
-            value = parse(path.read_text(encoding="utf-8-sig"))
-        except OSError as error:
+            value = _read(path, parse, expected)
+        except FileNotFoundError as error:
             self._problem(path, "", "a file that can be read", _reason(error))
             return None
-        except (ValueError, RecursionError) as error:
-            self._problem(path, "", expected, str(error) or "nested too deeply")
-            return None
-        if not isinstance(value, dict):
-            self._problem(path, "", expected, said(value))
-            return None
+        except _Unfit as error:
+            self._problem(path, error.field, error.expected, error.got, kept=before is not None)
+            value = before
+        except OSError as error:
+            self._problem(
+                path, "", "a file that can be read", _reason(error), kept=before is not None
+            )
+            value = before
+        if value is not None:
+            self.good[path] = value
         return value
+
+    def _unknown_keys(
+        self,
+        path: Path,
+        where: str,
+        entry: dict[str, Any],
+        known: Sequence[str],
+        *,
+        left_out: bool = False,
+    ) -> None:
+        """Names keys that look like a known one misspelt; others are somebody else's, and none of
+        our business."""
+        for key in entry:
+            if key not in known and (near := difflib.get_close_matches(key, known, 2, NEAR)):
+                self._problem(
+                    path,
+                    where + key,
+                    "the key " + " or ".join(sorted(near)),
+                    repr(key),
+                    left_out=left_out,
+                )
 
     def _model(self, path: Path, where: str, entry: dict[str, Any]) -> None:
         fields = Fields(entry, Warnings(), lenient=False, path=where)
@@ -165,7 +214,7 @@ class _Reader:
             self._problem(path, error.field, error.expected, error.got)
             return
         self._models[model.model_id] = (model, str(path))
-        for language in parts.NEEDED_LANGUAGES.get(model.kind, ()):
+        for language in NEEDED_LANGUAGES.get(model.kind, ()):
             if not getattr(model, language):
                 self._problem(
                     path,
@@ -200,9 +249,17 @@ class _Reader:
                 self._problem(path, f"advanced_features[{at}]", STRING.expected, said(name))
 
     def _problem(
-        self, path: Path, field: str, expected: str, got: str, *, left_out: bool = True
+        self,
+        path: Path,
+        field: str,
+        expected: str,
+        got: str,
+        *,
+        left_out: bool = True,
+        kept: bool = False,
     ) -> None:
-        self._problems.append(ModelProblem(str(path), field, expected, got, left_out))
+        problem = ModelProblem(str(path), field, expected, got, left_out and not kept, kept)
+        self._problems.append(problem)
 
 
 class ModelSource:
@@ -211,14 +268,16 @@ class ModelSource:
     def __init__(self, models_dir: Path | None = None, models_file: Path | None = None) -> None:
         self._directory = models_dir
         self._file = models_file
+        self._good: dict[Path, dict[str, Any]] = {}
 
     def scan(self) -> ModelScan:
         """Reads everything now; blocks as long as the files do."""
-        reader = _Reader()
+        reader = _Reader(self._good)
         if self._file is not None:
             reader.file(self._file)
         if self._directory is not None:
             reader.directory(self._directory)
+        self._good = reader.good
         return reader.result()
 
     async def watch(self, on_change: Callable[[ModelScan], None], debounce_s: float = 2.0) -> None:
@@ -284,6 +343,22 @@ class ModelSource:
             return
         for folder in folders:
             yield _stat(folder / MODEL_FILE)
+
+
+def _read(path: Path, parse: Callable[[str], Any], expected: str) -> dict[str, Any]:
+    """A file's object. Raises _Unfit for what is none, OSError."""
+    if path.stat().st_size > FILE_MOST_BYTES:
+        raise _Unfit("", f"at most {FILE_MOST_BYTES} bytes", "more")
+    try:
+        value = parse(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise _Unfit("", expected, str(error) or "nested too deeply") from None
+    if not isinstance(value, dict):
+        raise _Unfit("", expected, said(value))
+    models = value.get("models", [])
+    if not isinstance(models, list):
+        raise _Unfit("models", ARRAY.expected, said(models))
+    return value
 
 
 def _stat(path: Path) -> tuple[str, int, int, int]:

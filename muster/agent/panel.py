@@ -61,6 +61,9 @@ _MARKS = {
     "draining": ("▼", "v", "blue"),
     "offline": ("○", "o", "red"),
     "failed": ("✖", "x", "red"),
+    "connecting": ("◐", "~", "yellow"),
+    "reconnecting": ("○", "o", "red"),
+    "left": ("○", "o", "default"),
     "idle": ("○", "o", "default"),
 }
 _QUIET = "dim"
@@ -208,10 +211,11 @@ class _Drawing:
         self._locale: Locale = locale
         self._now = now
         self._ascii_only = ascii_only
-        rich_mark, plain_mark, self.colour = _MARKS.get(self._key(), _MARKS["idle"])
+        rich_mark, plain_mark, self.colour = _MARKS.get(state["state"], _MARKS["idle"])
         self._mark = plain_mark if ascii_only else rich_mark
         self._arrow = ">" if ascii_only else "→"
         self._ill = "x" if ascii_only else "✖"
+        self._cut: OverflowMethod = "crop" if ascii_only else "ellipsis"
 
     def title(self) -> Text:
         title = Text(f" {self._word('title')} {self._state['version']} ", "bold")
@@ -253,18 +257,19 @@ class _Drawing:
         return grid
 
     def gpus(self) -> RenderableType | None:
-        """A row for each card."""
+        """What is wrong with cards, then a row for each: a small terminal cuts off the rows."""
         cards = self._state["gpus"]
         if not cards:
             return Text(self._word("no_gpus"), "red")
         table = Table(box=None, padding=(0, 2, 0, 0), header_style=_QUIET, expand=False)
-        table.add_column(self._word("gpu"), overflow="ellipsis", no_wrap=True)
+        table.add_column(self._word("gpu"))  # the one that gives way on a narrow terminal
         for key in ("memory", "load", "temperature"):
             table.add_column(self._word(key), justify="right", no_wrap=True)
-        table.add_column(self._word("health"))
-        for card in cards[:GPUS_MOST]:
+        table.add_column(self._word("health"), no_wrap=True)
+        worst = sorted(range(len(cards)), key=lambda at: cards[at]["healthy"])[:GPUS_MOST]
+        for card in (cards[at] for at in sorted(worst)):
             table.add_row(
-                f"{card['index']} {card['name']}",
+                Text(f"{card['index']} {card['name']}", no_wrap=True, overflow=self._cut),
                 self._memory(card),
                 self._bar(card["gpuPercent"]),
                 "" if card["temperatureC"] is None else f"{card['temperatureC']:.0f} °C",
@@ -272,11 +277,18 @@ class _Drawing:
             )
         if len(cards) > GPUS_MOST:
             table.add_row(Text(self._word("more", count=len(cards) - GPUS_MOST), _QUIET))
-        return Group(table, *(self._illness(card) for card in cards if not card["healthy"]))
+        return Group(*self._illnesses(cards), table)
 
-    def _illness(self, card: Mapping[str, Any]) -> RenderableType:
-        reason = card["message"] or self._word("unhealthy")
-        return self._hanging(Text(self._ill, "red"), Text(f"GPU {card['index']}: {reason}", "red"))
+    def _illnesses(self, cards: Iterable[Mapping[str, Any]]) -> Iterator[RenderableType]:
+        """A line for each thing that is wrong, with all the cards it is wrong with."""
+        ills: dict[str, list[str]] = {}
+        for card in cards:
+            if not card["healthy"]:
+                reason = card["message"] or self._word("unhealthy")
+                ills.setdefault(reason, []).append(str(card["index"]))
+        for reason, places in ills.items():
+            said = self._word("colon").join((f"GPU {', '.join(places)}", reason))
+            yield self._hanging(Text(self._ill, "red"), Text(said, "red"))
 
     def warnings(self) -> RenderableType | None:
         """What is not broken but should be known."""
@@ -294,24 +306,17 @@ class _Drawing:
             return None
         grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(no_wrap=True, style=_QUIET, min_width=8)
-        cut: OverflowMethod = "crop" if self._ascii_only else "ellipsis"
-        grid.add_column(no_wrap=True, overflow=cut, style=_QUIET, ratio=1)
+        grid.add_column(no_wrap=True, overflow=self._cut, style=_QUIET, ratio=1)
         for event in reversed(events):
             grid.add_row(_clock(event["at"] / 1000), event["message"])
         return grid
 
-    def _key(self) -> str:
-        if self._state["registrationStatus"] == "success":
-            return self._state["status"] or "registering"
-        if self._state["registrationStatus"] == "registering":
-            return "registering"
-        return str(self._state["registrationStatus"])
-
     def _status_word(self) -> str:
-        registration = self._state["registrationStatus"]
-        if registration == "success" and self._state["status"]:
-            return self._word(self._state["status"])
-        return f"{self._word('registration')}: {self._word(f'registration_{registration}')}"
+        state, registration = self._state["state"], self._state["registrationStatus"]
+        if state != registration:
+            return self._word(state)
+        parts = (self._word("registration"), self._word(f"registration_{registration}"))
+        return self._word("colon").join(parts)
 
     def _connection(self) -> RenderableType:
         state = self._state
@@ -320,7 +325,7 @@ class _Drawing:
             retry = None if again is None else self._word("retry", at=self._in(again))
             return self._joined([self._word("not_connected"), retry])
         trip = state["roundTripMs"]
-        measured = None if trip is None else self._word("round_trip", ms=f"{trip:.3g}")
+        measured = None if trip is None else self._word("round_trip", ms=texts.number(trip))
         return self._joined([self._word("connected"), measured])
 
     def _heartbeat(self) -> RenderableType:

@@ -3,7 +3,8 @@
 The panel and the local API run beside the agent; no heartbeat waits for either.
 
 The first SIGTERM, SIGINT or Windows' stop begins to leave: no new jobs, those that run may finish.
-A second one ends the process there and then.
+A second one ends the process there and then. SIGHUP begins to leave and is never counted: a
+terminal that is closed sends it twice, once by the kernel and once by the shell.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from enum import IntEnum
 
 from muster.agent import texts
 from muster.agent.agent import Agent, find_hardware, program_version
-from muster.agent.config import AgentConfig, variable_of
+from muster.agent.config import AgentConfig
+from muster.agent.exits import Exit
 from muster.agent.hardware import Hardware, NoGpuError
 from muster.agent.identity import IdentityFile, StateInUse
 from muster.agent.lines import Lines
@@ -35,16 +36,6 @@ from muster.wire.errors import Locale
 logger = logging.getLogger("muster.agent")
 
 _LEAVE_SCREEN = b"\x1b[?1049l\x1b[?25h"
-
-
-class Exit(IntEnum):
-    """What the process ends with."""
-
-    LEFT = 0
-    BUG = 1
-    USAGE = 2
-    NO_GPU = 3
-    REFUSED = 4
 
 
 class CannotRunError(Exception):
@@ -66,8 +57,8 @@ def run(config: AgentConfig, locale: Locale, *, terminal: bool) -> int:
     identity = IdentityFile(config.state_path)
     try:
         if not config.servers:
-            expected = f"--server URL, or {variable_of('servers')}"
-            raise CannotRunError(texts.setting("servers", expected, "none", locale), Exit.USAGE)
+            advice = texts.setting("servers", "at least one URL", "none", locale)
+            raise CannotRunError(advice, Exit.USAGE)
         _lock(identity, locale)
         running = _Running(replace(config, locale=locale), locale, identity)
         return asyncio.run(running.run(panel=terminal and config.log_format == "auto"))
@@ -145,6 +136,7 @@ class _Running:
 
     async def _serve(self, agent: Agent, stack: AsyncExitStack) -> None:
         from muster.agent.local_api import LocalApi  # a web server, only for those who ask for it
+        from muster.agent.local_files import UnwritableError
 
         port = self._config.status_port
         assert port is not None
@@ -152,6 +144,10 @@ class _Running:
         api = LocalApi(port, directory, self._status, agent.session, self._locale)
         try:
             await stack.enter_async_context(api)
+        except UnwritableError as error:
+            expected = "a directory that can be written"
+            advice = texts.setting("state_dir", expected, str(error), self._locale)
+            raise CannotRunError(advice, Exit.USAGE) from None
         except OSError as error:
             got = f"{port}: {error.strerror or error}"
             advice = texts.setting("status_port", "a free port on 127.0.0.1", got, self._locale)
@@ -195,12 +191,14 @@ class Stopping:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self._asked:
-            if self._panel:
-                _leave_screen()
-            os._exit(Exit.LEFT)
-        self._asked = True
-        self._loop.call_soon_threadsafe(self._leave, signal.Signals(number).name)
+        name = signal.Signals(number).name
+        if name != "SIGHUP":
+            if self._asked:
+                if self._panel:
+                    _leave_screen()
+                os._exit(Exit.LEFT)
+            self._asked = True
+        self._loop.call_soon_threadsafe(self._leave, name)
 
     def _leave(self, why: str) -> None:
         if self.session is not None:

@@ -14,9 +14,7 @@ import logging
 import random
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -39,16 +37,16 @@ from muster.agent.hardware import NoGpuError
 from muster.agent.identity import IdentityFile
 from muster.agent.inventory import Inventory
 from muster.agent.life import Leaving, Life
+from muster.agent.masking import masked_in
 from muster.agent.memory import Memory
 from muster.agent.models import ModelScan
+from muster.agent.outbox import Outbox
 from muster.agent.report import Claim
 from muster.agent.status import AgentStatus
 from muster.agent.telling import Telling
 from muster.agent.trouble import Note, trouble_of
 
 logger = logging.getLogger("muster.agent")
-
-RESULTS_KEPT = 1000
 
 
 class ExitReason(StrEnum):
@@ -89,6 +87,7 @@ class NodeSession:
             identity or IdentityFile(config.state_path),
             system.fingerprint() if fingerprint is None else fingerprint,
             self.status,
+            config.servers,
         )
         self._uniform = uniform
         self._backoff = Backoff(config.backoff_first_s, config.backoff_most_s, uniform)
@@ -97,8 +96,9 @@ class NodeSession:
         self._server = 0
         self._tried = 0
         self._life: Life | None = None
-        self._results: deque[dict[str, Any]] = deque(maxlen=RESULTS_KEPT)
+        self._outbox = Outbox()
         self._leaving: Leaving | None = None
+        self._late: asyncio.TimerHandle | None = None
         self._gone = asyncio.Event()
 
     # What a program may ask
@@ -116,6 +116,8 @@ class NodeSession:
             return lives.result() if lives.done() else self._left()
         finally:
             await _end(lives, gone)
+            self._outbox.close()
+            self.status.change(results_lost=self._outbox.lost)
             self._memory.release()
 
     def beat_now(self) -> None:
@@ -159,24 +161,34 @@ class NodeSession:
         success: bool,
         error: str | Mapping[str, Any] | None = None,
         running_jobs: int | None = None,
-    ) -> None:
-        """A job finished. Kept while there is no connection, the oldest dropped first."""
+    ) -> bool:
+        """A job finished. Kept until the server has heard of it; False: too many are kept already,
+        and this one will not be told. Raises TypeError for an error that is no JSON."""
         if running_jobs is not None:
             self.set_running_jobs(running_jobs)
-        self._results.append(
+        taken = self._outbox.put(
             {"job_id": job_id, "success": success, "error": error, "running_jobs": running_jobs}
         )
-        self._send_results()
+        self.status.change(results_lost=self._outbox.lost)
+        if self._life is not None:
+            self._life.send_results()
+        return taken
 
     async def drain(self, reason: str | None = None, timeout_s: float | None = None) -> None:
         """Begins to leave and returns at once: no new jobs, and `run` ends when those that run
-        are done or `timeout_s` (by default the configured one) has passed."""
-        if self._leaving is not None:
-            return
+        are done or `timeout_s` (by default the configured one) has passed.
+
+        Asked again, a `timeout_s` replaces the former end; without one the sooner end is kept."""
         wait = self.config.drain_timeout_s if timeout_s is None else timeout_s
-        self._leaving = Leaving(reason or "", time.monotonic() + wait)
+        deadline = time.monotonic() + wait
+        former = self._leaving
+        if former is not None:
+            if timeout_s is None and former.deadline <= deadline:
+                return
+            reason = reason or former.reason
+        self._leaving = Leaving(reason or "", deadline)
         self._telling.draining(self._leaving.reason, wait)
-        asyncio.get_running_loop().call_later(wait, self._leave_late)
+        self._watch_deadline(self._leaving)
         if self._life is not None:
             self._life.leave(self._leaving)
         self._leave_if_idle()
@@ -209,11 +221,14 @@ class NodeSession:
         except TimeoutError as error:
             return Lost(trouble_of(error), f"no answer within {self.config.connect_timeout_s:g} s")
         except CANNOT_CONNECT as error:
-            return Lost(trouble_of(error), str(error) or type(error).__name__)
+            return Lost(trouble_of(error), _detail(error))
         self._telling.connected(shown)
+        self._outbox.begin()
+        self.status.change(results_lost=self._outbox.lost)
         self._life = life = Life(
             ws,
             Conversation(self._claim(), self._uniform),
+            outbox=self._outbox,
             report=self.inventory.report,
             told=self._told,
             beaten=self._beaten,
@@ -293,16 +308,22 @@ class NodeSession:
         if self._leaving is not None and not self.inventory.running_jobs and not connected:
             self._gone.set()
 
+    def _watch_deadline(self, leaving: Leaving) -> None:
+        """Has the session end at the deadline; one watched before counts no more."""
+        if self._late is not None:
+            self._late.cancel()
+        left_s = max(0.0, leaving.deadline - time.monotonic())
+        self._late = asyncio.get_running_loop().call_later(left_s, self._leave_late)
+
     def _leave_late(self) -> None:
         if self._life is None or not self._life.registered:
             self._gone.set()
 
     async def _outlast(self) -> ExitReason:
         """The server let go, but jobs still run here: they have the rest of their time."""
-        left_s = self._leaving.deadline - time.monotonic() if self._leaving is not None else 0.0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, left_s)):
-                await self._gone.wait()
+        if self._leaving is not None:
+            self._watch_deadline(self._leaving)
+            await self._gone.wait()
         return self._left()
 
     def _left(self) -> ExitReason:
@@ -316,7 +337,6 @@ class NodeSession:
             case Registered():
                 self._memory.remember(event.node_id, event.node_token)
                 self._telling.registered(event)
-                self._send_results()
             case StatusTold():
                 self._telling.status(event)
             case Acknowledged():
@@ -334,11 +354,11 @@ class NodeSession:
     def _next_beat(self) -> float | None:
         return self._life.next_beat if self._life is not None else None
 
-    def _send_results(self) -> None:
-        if self._life is None or not self._life.registered:
-            return
-        while self._results:
-            self._life.job_result(**self._results.popleft())
+
+def _detail(error: BaseException) -> str:
+    """What the system said, without secrets; a plain ValueError quotes pieces of a URL."""
+    said = "" if type(error) is ValueError else masked_in(str(error))
+    return said or type(error).__name__
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

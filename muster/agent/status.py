@@ -65,7 +65,7 @@ class Action(StrEnum):
     HARDWARE_CHANGED = "hardware_changed"
     """added, removed (names of cards)"""
     MODELS_CHANGED = "models_changed"
-    """models (count), problems (count)"""
+    """models (count), problems (count), wrong (the first of these, `ModelProblem`)"""
     SERVING = "serving"
     """url, token_file"""
     DRAINING = "draining"
@@ -168,7 +168,9 @@ class AgentStatus:
         self.round_trip_ms: float | None = None
         self.next_heartbeat_at: float | None = None
         self.retry_at: float | None = None
+        self.left = False
         self.running_jobs = 0
+        self.results_lost = 0
         self.local_url: str | None = None
         self.models: tuple[ModelRow, ...] = ()
         self.model_problems: tuple[ModelProblem, ...] = ()
@@ -241,7 +243,7 @@ class AgentStatus:
                 return texts.trouble(trouble, locale, server=server, detail=detail)
             case Closed(code, _):
                 return texts.close(code, locale)
-        if self.status is None:
+        if self.status is None or not (self.online or self.status == "offline"):
             return None
         return texts.status(self.status, self.reason or "", locale, said=self.said)
 
@@ -255,12 +257,13 @@ class AgentStatus:
             "connected": self.connected,
             "registrationStatus": self.registration.value,
             "registrationError": advice.what if failed and advice else None,
-            "status": self.status,
-            "reason": self.reason,
+            "state": self._state(),
+            "status": self.status if self.online else None,
+            "reason": self.reason if self.online else None,
             "code": self._code(),
             "message": advice.what if advice else None,
             "whatToDo": (advice.do or None) if advice else None,
-            "since": self.since_ms,
+            "since": self.since_ms if self.online else None,
             "server": self.server,
             "gpus": [_gpu(row, locale) for row in self.gpus()],
             "models": [_plain(row) for row in self.models],
@@ -273,6 +276,7 @@ class AgentStatus:
             "nextHeartbeatInMs": _until(self.next_heartbeat_at),
             "retryInMs": _until(self.retry_at),
             "runningJobs": self.running_jobs,
+            "resultsLost": self.results_lost,
             "localUrl": self.local_url,
             "session": self.session,
             "version": self.version,
@@ -283,6 +287,22 @@ class AgentStatus:
             ],
             "recent": [_event(event, locale) for event in list(self.recent)[-RECENT_SHOWN:]],
         }
+
+    def _state(self) -> str:
+        """Where the node stands, in a word: its status while it has one, else what the agent does.
+
+        A status the server told is the server's word only while it can say another.
+        """
+        if self.left:
+            return "left"
+        if self.registration is Registration.FAILED or self.server is None:
+            return self.registration.value
+        if not self.connected:
+            first = self.session is None and self.problem is None
+            return "connecting" if first else "reconnecting"
+        if self.registration is Registration.SUCCESS:
+            return self.status or "registering"
+        return self.registration.value
 
     def _code(self) -> str | None:
         """The problem's own code, for programs."""

@@ -24,6 +24,9 @@ else:
 SHORTEST_S = 1.0
 """What is seen of less time than this is chance."""
 
+CARDS_KEPT = 16
+"""Of so many network cards a machine is remembered by."""
+
 _ROOT = Path("/")
 _UNKNOWN = "-"
 
@@ -43,10 +46,10 @@ class Meters(Protocol):
     def work(self) -> tuple[float, float] | None:
         """Two growing counts of one unit: work done, and work that could have been done."""
 
-    def marks(self) -> tuple[str | None, str | None, str | None]:
-        """What tells this machine from others: installation, board, network card.
+    def marks(self) -> tuple[str | None, str | None, tuple[str, ...]]:
+        """What tells this machine from others: installation, board, network cards.
 
-        None for what can't be read now or means nothing.
+        None, or no card, for what can't be read now or means nothing.
         """
 
 
@@ -82,40 +85,51 @@ class SystemLoad:
         return None if share is None else round(100 * share, 1)
 
 
-_LOAD = SystemLoad(machine())
-cpu_percent = _LOAD.cpu_percent
-mem_percent = _LOAD.mem_percent
-
-
 def fingerprint(meters: Meters | None = None) -> str:
-    """Which machine this is, hashed: `installation.board.network`, `-` for what is not known.
+    """Which machine this is, hashed: `installation.board.card,card`, `-` for what is not known.
 
     Empty if nothing is known. The marks themselves can't be got from it.
     """
-    marks = (machine() if meters is None else meters).marks()
-    if not any(marks):
+    installation, board, cards = (machine() if meters is None else meters).marks()
+    if not (installation or board or cards):
         return ""
-    return ".".join(_UNKNOWN if mark is None else _hashed(mark) for mark in marks)
+    single = [_UNKNOWN if mark is None else _hashed(mark) for mark in (installation, board)]
+    return ".".join([*single, ",".join(map(_hashed, cards)) or _UNKNOWN])
 
 
 def same_machine(saved: str, present: str) -> bool:
     """Whether two fingerprints may be of one machine.
 
     Only what both know is compared: something that can't be read right now, such as a network card
-    that is not up yet, does not make a machine another one. The network card, which may be
-    exchanged, only counts where the board is not known to both. A copied disk has the installation
-    in common, not the board.
+    whose driver comes late, does not make a machine another one. One part in common is enough, the
+    board or any network card: parts are exchanged and added. A copied disk has only the
+    installation in common, so that is asked where no part is known to both.
     """
     one, other = saved.split("."), present.split(".")
     if len(one) != 3 or len(other) != 3:
         return not saved or not present or saved == present
-    differs = [
-        _UNKNOWN not in (mine, theirs) and mine != theirs
+    installation, *parts = (
+        None if _UNKNOWN in (mine, theirs) else not _each(mine).isdisjoint(_each(theirs))
         for mine, theirs in zip(one, other, strict=True)
+    )
+    known = [common for common in parts if common is not None]
+    return any(known) if known else installation is not False
+
+
+def together(saved: str, present: str) -> str:
+    """What is known of one machine: what can be read now, and what could be earlier."""
+    one, other = present.split("."), saved.split(".")
+    if len(one) != 3 or len(other) != 3:
+        return present or saved
+    single = [
+        now if now != _UNKNOWN else then for now, then in zip(one[:2], other[:2], strict=True)
     ]
-    installation, board, network = differs
-    board_known = _UNKNOWN not in (one[1], other[1])
-    return not (installation or board or (network and not board_known))
+    cards = [card for card in (*one[2].split(","), *other[2].split(",")) if card != _UNKNOWN]
+    return ".".join([*single, ",".join(list(dict.fromkeys(cards))[:CARDS_KEPT]) or _UNKNOWN])
+
+
+def _each(mark: str) -> set[str]:
+    return set(mark.split(","))
 
 
 def _hashed(mark: str) -> str:

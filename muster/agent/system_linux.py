@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import socket
+import struct
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from muster.agent.bus import number, text
 
@@ -17,6 +22,16 @@ _MEANINGLESS = {
     "03000200-0400-0500-0006-000700080009",  # many boards of one maker say this
 }
 
+_AS_MADE = 0
+_GIVEN = 3
+"""Values of `addr_assign_type`, as <linux/netdevice.h> has them."""
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_GPERMADDR = 0x20
+_ADDRESS_MOST = 32
+_INTERFACE_MOST = 15
+"""As <linux/ethtool.h>, <linux/sockios.h> and <linux/if.h> have them."""
+
 
 class LinuxMachine:
     """One Linux machine or container.
@@ -25,8 +40,15 @@ class LinuxMachine:
     none, whatever a service manager set below it.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        root: Path,
+        clock: Callable[[], float] = time.monotonic,
+        permanent: Callable[[str], str | None] | None = None,
+    ) -> None:
+        """`permanent` asks the card of an interface for the address it was made with."""
         self._root = root
+        self._permanent = permanent or _permanent
         self._groups = root / _CGROUP
         self._clock = clock
         self._quota = self._read_quota()
@@ -69,31 +91,39 @@ class LinuxMachine:
         ticks = [int(value) for value in line[1:9]]  # guests' time is in the users' already
         return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
-    def marks(self) -> tuple[str | None, str | None, str | None]:
-        """The board's id can be read by root alone; that of the network card by all."""
+    def marks(self) -> tuple[str | None, str | None, tuple[str, ...]]:
+        """The board's id can be read by root alone; those of the network cards by all."""
         installation = text(self._root / "etc/machine-id")
         board = text(self._root / "sys/class/dmi/id/product_uuid") or text(
             self._root / "sys/firmware/devicetree/base/serial-number"
         )
         if board is not None and board.lower() in _MEANINGLESS:
             board = None
-        return installation, board and board.lower(), self._network_card()
+        return installation, board and board.lower(), self._network_cards()
 
-    def _network_card(self) -> str | None:
-        """The address the first card was made with: not a dongle's, not one that was made up."""
-        cards = []
+    def _network_cards(self) -> tuple[str, ...]:
+        """The addresses the cards were made with: not a dongle's, not one that was made up."""
         try:
             interfaces = list((self._root / "sys/class/net").iterdir())
         except OSError:
-            return None
-        for interface in interfaces:
-            device, address = interface / "device", text(interface / "address")
-            if not address or not device.exists() or number(interface / "addr_assign_type") != 0:
-                continue
-            place = str(device.resolve())
-            if "/usb" not in place:
-                cards.append((place, address))
-        return min(cards)[1] if cards else None
+            return ()
+        found = {
+            self._address(interface)
+            for interface in interfaces
+            if (interface / "device").exists()
+            and "/usb" not in str((interface / "device").resolve())
+        }
+        return tuple(sorted(address for address in found if address))
+
+    def _address(self, interface: Path) -> str | None:
+        """The address a card was made with, whatever it was given since."""
+        assigned = number(interface / "addr_assign_type")
+        if assigned == _AS_MADE:
+            return text(interface / "address")
+        if assigned == _GIVEN:  # by a bond, or by who hides it from strangers' networks
+            bonded = text(interface / "bonding_slave/perm_hwaddr")
+            return bonded or self._permanent(interface.name)
+        return None
 
     def _meminfo(self) -> dict[str, int]:
         lines = (text(self._root / "proc/meminfo") or "").splitlines()
@@ -148,3 +178,20 @@ def _field(path: Path, name: str) -> int:
         if key == name and value.isdecimal():
             return int(value)
     return 0
+
+
+def _permanent(interface: str) -> str | None:
+    """Asks the card's driver, which any user may."""
+    wanted = struct.pack("II", _ETHTOOL_GPERMADDR, _ADDRESS_MOST)
+    answer = ctypes.create_string_buffer(wanted, len(wanted) + _ADDRESS_MOST)
+    name = interface.encode()[:_INTERFACE_MOST]
+    request = struct.pack("16sP16x", name, ctypes.addressof(answer))
+    try:
+        fcntl: Any = import_module("fcntl")  # not where a Linux machine is only played
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
+    except (ImportError, OSError):
+        return None
+    (length,) = struct.unpack_from("I", answer.raw, 4)
+    address = answer.raw[len(wanted) : len(wanted) + min(length, _ADDRESS_MOST)]
+    return address.hex(":") if any(address) else None

@@ -50,13 +50,13 @@ class MacosMachine:
             return None
         return sum(ticks) - ticks[_IDLE], sum(ticks)
 
-    def marks(self) -> tuple[str | None, str | None, str | None]:
+    def marks(self) -> tuple[str | None, str | None, tuple[str, ...]]:
         """The board alone: a Mac's installation has no id of its own."""
         found = (ctypes.c_ubyte * 16)()
         wait = _Timespec(1, 0)
         if self._libc.gethostuuid(found, ctypes.byref(wait)) != 0:
-            return None, None, None
-        return None, str(UUID(bytes=bytes(found))), None
+            return None, None, ()
+        return None, str(UUID(bytes=bytes(found))), ()
 
     def _statistics(self, call: str, flavor: int, words: Any) -> bool:
         count = ctypes.c_uint32(len(words))

@@ -62,9 +62,9 @@ class WindowsMachine:
         possible = kernel.value + user.value
         return (possible - idle.value, possible) if told else None
 
-    def marks(self) -> tuple[str | None, str | None, str | None]:
+    def marks(self) -> tuple[str | None, str | None, tuple[str, ...]]:
         """Installation and board."""
-        return machine_guid(), self._board(), None
+        return machine_guid(), self._board(), ()
 
     def _memory(self) -> _MemoryStatus:
         status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))

@@ -24,6 +24,9 @@ from muster.agent.status import (
 from muster.agent.status import Refused as RefusedProblem
 from muster.agent.trouble import Note
 
+PROBLEMS_TOLD = 20
+"""Of the models' files, with one event."""
+
 logger = logging.getLogger("muster.agent")
 
 
@@ -41,7 +44,7 @@ class Telling:
         self._on_registered = on_registered
         self._on_status = on_status
         self._on_refused = on_refused
-        self._ills: dict[int, str | None] = {}
+        self._ills: dict[str | int, str | None] = {}
 
     # The connection
 
@@ -83,20 +86,21 @@ class Telling:
         self._status.change(registration=Registration.FAILED)
 
     def left(self, reason: str) -> None:
-        self._status.change(registration=Registration.IDLE, retry_at=None)
+        self._status.change(registration=Registration.IDLE, retry_at=None, left=True)
         self._status.tell(Action.LEFT, reason=reason)
 
     # What the server said
 
     def registered(self, event: Registered) -> None:
+        reason, said, since_ms = self._why(event)
         self._status.change(
             node_id=event.node_id,
             session=event.session,
             registration=Registration.SUCCESS,
             status=event.status,
-            reason=None if event.resumed else _REASONS.get(event.status),
-            said="",
-            since_ms=_wall_ms(),
+            reason=reason,
+            said=said,
+            since_ms=since_ms,
             problem=None,
             server_warnings=event.warnings,
         )
@@ -109,6 +113,19 @@ class Telling:
         )
         _call(self._on_registered, event.node_id)
         _call(self._on_status, event.status, self._status.reason or "")
+
+    def _why(self, event: Registered) -> tuple[str | None, str, int | None]:
+        """Why the node has the status its ack tells, in whose words, since when.
+
+        No `node_status` repeats it: a resumed node is what it was, for the reason it was told
+        last, if that was to this process.
+        """
+        was = self._status
+        if not event.resumed:
+            return _REASONS.get(event.status), "", _wall_ms()
+        if (was.node_id, was.status) == (event.node_id, event.status):
+            return was.reason, was.said, was.since_ms
+        return None, "", _wall_ms()
 
     def status(self, event: StatusTold) -> None:
         self._status.change(
@@ -164,14 +181,18 @@ class Telling:
         else:
             self._status.note(Note.NO_MODELS)
         self._status.tell(
-            Action.MODELS_CHANGED, models=len(scan.models), problems=len(scan.problems)
+            Action.MODELS_CHANGED,
+            models=len(scan.models),
+            problems=len(scan.problems),
+            wrong=scan.problems[:PROBLEMS_TOLD],
         )
 
     def gpus(self, rows: tuple[GpuRow, ...]) -> None:
         """Tells of each card that fell ill, recovered, or is ill for another reason."""
         for row in rows:
-            if self._ills.get(row.index) != row.reason:
-                self._ills[row.index] = row.reason
+            card = row.uuid or row.index  # slices of one card have its index in common
+            if self._ills.get(card) != row.reason:
+                self._ills[card] = row.reason
                 self._status.tell(
                     Action.GPU_CHANGED,
                     index=row.index,
@@ -194,7 +215,7 @@ class Telling:
         self._status.tell(Action.DRAINING, reason=reason, timeout_s=timeout_s)
 
 
-# Why a new session has the status its ack tells: there is no `node_status` that says so.
+# Why a new session has the status its ack tells.
 _REASONS = {"registering": "registered", "draining": "operator"}
 
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from muster.agent import sentences
+from muster.agent import expectations, sentences
+from muster.agent.options import as_given
 from muster.agent.trouble import Note, Trouble
 from muster.wire.closing import retry_policy
-from muster.wire.errors import ErrorCode, Locale, error_text, status_text
+from muster.wire.errors import SIMULATED_PATH, ErrorCode, Locale, error_text, status_text
 
 if TYPE_CHECKING:
     from muster.agent.hardware import NoGpuCause
@@ -34,7 +35,9 @@ class Advice:
 def no_gpu(cause: NoGpuCause | str, detail: str, locale: Locale) -> Advice:
     """Why this machine has no usable GPU; `detail` is what the driver or the system said."""
     what, do = sentences.NO_GPU[cause][locale]
-    return Advice(f"{what} ({detail})" if detail else what, do)
+    if detail:
+        what = word("with_detail", locale, what=what, detail=detail)
+    return Advice(what, do)
 
 
 def error(
@@ -49,6 +52,8 @@ def error(
     what = error_text(known, locale, **{key: details[key] for key in _DETAILS if key in details})
     if known is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
         return Advice(what, sentences.BY_ITSELF[locale])
+    if known is ErrorCode.INVALID_MESSAGE and details.get("path") == SIMULATED_PATH:
+        return Advice(what, sentences.SIMULATED_NOT_LET_IN[locale])
     return Advice(what, sentences.ERRORS[known][locale])
 
 
@@ -65,7 +70,9 @@ def close(code: int, locale: Locale) -> Advice:
 
 
 def status(status: str, reason: str, locale: Locale, *, said: str = "") -> Advice:
-    """The node's status and why."""
+    """The node's status and why; without a reason the status alone."""
+    if not reason:
+        return Advice(said or word(status, locale))
     steps = sentences.STATUSES.get(f"{status}:{reason}") or sentences.STATUSES.get(reason)
     if steps is None:
         return Advice(said or status_text(status, reason, locale), sentences.UNKNOWN[locale])
@@ -93,17 +100,26 @@ def note(note: Note, locale: Locale, **values: Any) -> str:
 def model_problem(problem: ModelProblem, locale: Locale) -> str:
     """What is wrong with an entry of the models' files."""
     place = f"{problem.file}: {problem.field}" if problem.field else problem.file
-    values = {"place": place, "expected": problem.expected, "got": problem.got}
+    values = {
+        "place": place,
+        "expected": expectations.said(problem.expected, locale),
+        "got": expectations.said(problem.got, locale),
+    }
     return (
         _fill(sentences.MODEL_PROBLEM[locale], values)
-        + sentences.LEFT_OUT[problem.left_out][locale]
+        + (sentences.KEPT if problem.kept else sentences.LEFT_OUT[problem.left_out])[locale]
     )
 
 
 def setting(name: str, expected: str, got: str, locale: Locale) -> Advice:
-    """A setting that can't be used."""
+    """A setting that can't be used; a field of `AgentConfig` is named as its owner gives it."""
     what, do = sentences.SETTING[locale]
-    return Advice(_fill(what, {"name": name, "expected": expected, "got": got}), do)
+    values = {
+        "name": as_given(name),
+        "expected": expectations.said(expected, locale),
+        "got": expectations.said(got, locale),
+    }
+    return Advice(_fill(what, values), do)
 
 
 def state_in_use(directory: str, locale: Locale) -> Advice:
@@ -131,7 +147,8 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
             return error(values["code"], values["details"], locale, said=values["said"])
         case "status":
             told = status(values["status"], values["reason"], locale, said=values["said"])
-            return Advice(f"{word(values['status'], locale)}: {told.what}", told.do)
+            said = (word(values["status"], locale), told.what)
+            return Advice(word("colon", locale).join(said), told.do)
         case "closed" if values["close_code"] is not None:
             return close(values["close_code"], locale)
         case "closed":
@@ -144,6 +161,10 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
             key = "gpu_healthy" if values["healthy"] else "gpu_unhealthy"
             reason = values["reason"]
             values = {**values, "trouble": gpu_reason(reason, locale) if reason else "?"}
+        case "models_changed":
+            wrong = values.get("wrong", ())
+            told = Advice(_fill(sentences.EVENTS[action][locale], _shown(values, locale)))
+            return Advice(told.what, "\n".join(model_problem(each, locale) for each in wrong))
         case "registered":
             key = "resumed" if values["resumed"] else "registered"
         case _:
@@ -155,6 +176,8 @@ def event(action: str, values: Mapping[str, Any], locale: Locale) -> Advice:
 
 def refusal(code: str, locale: Locale, **values: Any) -> str:
     """Why the local API does not do what it was asked."""
+    if code == "INVALID_PARAMETER":
+        values["expected"] = expectations.said(values["expected"], locale)
     return _fill(sentences.API[code][locale], values)
 
 
@@ -172,6 +195,13 @@ def duration(seconds: float, locale: Locale) -> str:
     return word("seconds", locale, n=int(max(seconds, 0)))
 
 
+def number(value: float) -> str:
+    """A number of about three digits, never with an exponent: `0.25`, `12.4`, `86400`."""
+    places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    text = f"{value:.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text
+
+
 def _shown(values: Mapping[str, Any], locale: Locale) -> dict[str, str]:
     """Values as they stand in a sentence."""
     return {key: _said(value, locale) for key, value in values.items()}
@@ -180,7 +210,7 @@ def _shown(values: Mapping[str, Any], locale: Locale) -> dict[str, str]:
 def _said(value: Any, locale: Locale) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or sentences.NONE[locale]
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _fill(sentence: str, values: Mapping[str, Any]) -> str:

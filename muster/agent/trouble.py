@@ -39,7 +39,6 @@ class Note(StrEnum):
     IDENTITY_CLEARED = "identity_cleared"
     IDENTITY_UNREADABLE = "identity_unreadable"
     STATE_NOT_WRITABLE = "state_not_writable"
-    HARDWARE_CHANGED = "hardware_changed"
     CLEAR_TEXT = "clear_text"
     STORE_AWAY = "store_away"
 

@@ -1,13 +1,14 @@
 """Writing without waiting: a terminal stopped with Ctrl-S, a pipe nobody reads, delay nothing.
 
 A thread of its own writes, past Python's buffers: a thread that hangs inside those would keep the
-interpreter from ending. What nobody takes in time is dropped, the oldest first, and how much that
-was is said where it is missing.
+interpreter from ending. It writes to what lies beneath them, not to the descriptor: a console of
+Windows reads bytes from its descriptor in its own code page, whatever the stream's encoding is.
+What nobody takes in time is dropped, the oldest first, and how much that was is said where it is
+missing.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 from collections import deque
@@ -78,13 +79,16 @@ class Writer:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    try:
-        descriptor = stream.fileno()
-    except io.UnsupportedOperation:  # no file of the system's
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if raw is None:  # no file of the system's
         stream.write(text)
         return
     if os.linesep != "\n":
         text = text.replace("\n", os.linesep)
-    data = memoryview(text.encode(stream.encoding, stream.errors or "strict"))
+    errors = stream.errors if stream.errors not in (None, "strict") else "replace"
+    data = memoryview(text.encode(stream.encoding, errors))
     while data:
-        data = data[os.write(descriptor, data) :]
+        taken = raw.write(data)
+        if taken is None:  # set not to wait, by whoever gave it to us
+            raise BlockingIOError
+        data = data[taken:]

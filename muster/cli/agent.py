@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from muster.agent.config import (
-    PREFIX,
     AgentConfig,
     ConfigError,
     read_labels,
     shown_url,
     variable_of,
 )
+from muster.agent.exits import Exit
 from muster.agent.language import pick
 from muster.cli import agent_help as explain
 from muster.wire.errors import Locale
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
     from muster.agent.hardware import Hardware, NoGpuError
     from muster.agent.models import ModelScan
     from muster.agent.texts import Advice
-
-USAGE = 2
-NO_GPU = 3
-NOBODY_ANSWERS = 5
-NOT_SO = 6
 
 app = typer.Typer(
     name="agent",
@@ -161,7 +156,7 @@ def run(
         log_format=log_format,
     )
     if config.status_port is not None and find_spec("uvicorn") is None:
-        _end(USAGE, _missing_parts(pick(locale)))
+        _end(Exit.USAGE, _missing_parts(pick(locale)))
     from muster.agent.run import run as run_agent
 
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -190,7 +185,7 @@ def models(
     else:
         _print_scan(scan, pick(locale))
     if scan.problems:
-        raise typer.Exit(USAGE)
+        raise typer.Exit(Exit.USAGE)
 
 
 @app.command(
@@ -214,7 +209,7 @@ def status(
         ascii_only = console.options.ascii_only
         console.print(panel.render(state, language, running=False, ascii_only=ascii_only))
     if not state["online"]:
-        raise typer.Exit(NOT_SO)
+        raise typer.Exit(Exit.NOT_SO)
 
 
 @app.command(
@@ -262,20 +257,20 @@ def reset_identity(
 
     language = pick(locale)
     identity = IdentityFile(_config(locale, state_dir=state_dir).state_path)
-    if not identity.path.exists():
+    if not identity.saved():
         typer.echo(texts.word("nothing_saved", language, path=identity.path))
         return
     try:
         identity.lock()
         if not yes and not typer.confirm(texts.word("forget", language, path=identity.path)):
-            raise typer.Exit(USAGE)
+            raise typer.Exit(Exit.USAGE)
         identity.clear()
     except typer.Abort:  # nobody there to be asked
-        raise typer.Exit(USAGE) from None
+        raise typer.Exit(Exit.USAGE) from None
     except StateInUse:
-        _end(USAGE, texts.state_in_use(str(identity.directory), language))
+        _end(Exit.USAGE, texts.state_in_use(str(identity.directory), language))
     except OSError as error:
-        _end_for_setting("--state-dir", "a directory that can be written", str(error), language)
+        _end_for_setting("state_dir", "a directory that can be written", str(error), language)
     finally:
         identity.unlock()
     typer.echo(texts.word("forgotten", language))
@@ -303,15 +298,7 @@ def _config(locale: Locale | None, **given: Any) -> AgentConfig:
             given["labels"] = read_labels(given["labels"])
         return AgentConfig.load(locale=locale, **given)
     except ConfigError as error:
-        _end_for_setting(_as_given(error.name), error.expected, error.got, pick(locale))
-
-
-def _as_given(name: str) -> str:
-    """A setting as its owner gave it: the option, or the variable where there is no option."""
-    options = {"servers": "--server", "labels": "--label", "drain_timeout_s": "--drain-timeout"}
-    if name in options or name.startswith(PREFIX):
-        return options.get(name, name)
-    return variable_of(name) if name.endswith("_s") else "--" + name.replace("_", "-")
+        _end_for_setting(error.name, error.expected, error.got, pick(locale))
 
 
 def _setting_row(
@@ -375,7 +362,7 @@ def _end_without_gpu(error: NoGpuError, locale: Locale, *, as_json: bool) -> NoR
 
     advice = texts.no_gpu(error.cause, error.detail, locale)
     if not as_json:
-        _end(NO_GPU, advice)
+        _end(Exit.NO_GPU, advice)
     said = {
         "error": "NO_GPU_AVAILABLE",
         "cause": error.cause.value,
@@ -384,7 +371,7 @@ def _end_without_gpu(error: NoGpuError, locale: Locale, *, as_json: bool) -> NoR
         "whatToDo": advice.do,
     }
     typer.echo(json.dumps(said, ensure_ascii=False), err=True)
-    raise typer.Exit(NO_GPU)
+    raise typer.Exit(Exit.NO_GPU)
 
 
 def _scan_as_json(scan: ModelScan) -> dict[str, Any]:
@@ -423,14 +410,14 @@ def _ask(
     try:
         return agent.get(path) if body is None else agent.post(path, body)
     except NobodyAnswersError:
-        _end(NOBODY_ANSWERS, texts.nobody_answers(locale))
+        _end(Exit.NOBODY_ANSWERS, texts.nobody_answers(locale))
     except RefusedError as error:
-        _end(NOT_SO, Advice(str(error)))
+        _end(Exit.NOT_SO, Advice(str(error)))
 
 
 def _need_parts(locale: Locale | None) -> None:
     if find_spec("websockets") is None:
-        _end(USAGE, _missing_parts(pick(locale)))
+        _end(Exit.USAGE, _missing_parts(pick(locale)))
 
 
 def _missing_parts(locale: Locale) -> Advice:
@@ -442,7 +429,7 @@ def _missing_parts(locale: Locale) -> Advice:
 def _end_for_setting(name: str, expected: str, got: str, locale: Locale) -> NoReturn:
     from muster.agent import texts
 
-    _end(USAGE, texts.setting(name, expected, got, locale))
+    _end(Exit.USAGE, texts.setting(name, expected, got, locale))
 
 
 def _end(code: int, advice: Advice) -> NoReturn:

@@ -10,7 +10,8 @@
 --       or {outcome, version, status, previous, reason, since}
 --
 -- A beat counts only for the sid that holds the record; a seq seen before changes nothing more; a
--- frame as old as the time-out changes nothing. TTL and last beat are those of the frame's arrival.
+-- frame as old as the time-out changes nothing. TTL and last beat are those of the frame's arrival;
+-- a last beat of the future is another clock's, of a store that failed over, and says nothing.
 --@include clock
 --@include mark
 --@include window
@@ -44,6 +45,7 @@ while a <= #ARGV do
   else
     if seq > num(r[2]) then
       local last = num(r[5])
+      if last > now then last = now - age end
       local at = math.max(now - age, last)
       local missed = (at - last) - (unobserved[p] - num(r[6])) > missed_after
       local window = r[7] or ''

@@ -9,6 +9,12 @@
 -- Idempotent but for SPOP; a popped id's alarm is set 5 s ahead first, so a sweeper that dies with
 -- it loses nothing. Written as a write script so that it is refused whenever beats would be.
 --@include clock
+-- A clock that stepped back is another's: every alarm, and every key, was set by one ahead.
+local function ring_all(due, now)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '(' .. int(now), '+inf')) do
+    redis.call('ZADD', due, int(now), id)
+  end
+end
 local owner, lease_ms, observe = ARGV[1], ARGV[2], ARGV[3] == '1'
 local gap_ms, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
@@ -34,6 +40,7 @@ for i = 1, #KEYS, 5 do
           redis.call('INCRBY', unobserved, int(gap))
           added = gap
         end
+        if gap < 0 then ring_all(due, now) end
       end
       redis.call('SET', swept, int(now) .. ' ' .. run_id)
     end

@@ -15,7 +15,7 @@ async def test_every_beat_is_one_verdict(registry: Registry) -> None:
     await fleet.register()
     beats = [fleet.beat_of() for _ in range(3)]
     answers = await registry.beat(beats)
-    assert [a.outcome for a in answers] == [BeatOutcome.FINE] * 3
+    assert [a and a.outcome for a in answers] == [BeatOutcome.FINE] * 3
     assert (await fleet.facts()).window == "PPP"
     detail = await registry.node("node-A")
     assert detail is not None and len(detail.verdicts) == 3
@@ -34,7 +34,7 @@ async def test_beats_of_many_nodes_travel_together_and_are_answered_in_order(
         0,
     )
     answers = await registry.beat([fleet.beat_of(name) for name in names])
-    assert [a.outcome for a in answers] == [BeatOutcome.FINE] * 19 + [BeatOutcome.MISSING]
+    assert [a and a.outcome for a in answers] == [BeatOutcome.FINE] * 19 + [BeatOutcome.MISSING]
 
 
 async def test_a_resent_beat_counts_once(registry: Registry) -> None:

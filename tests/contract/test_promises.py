@@ -269,7 +269,7 @@ async def test_nobody_is_selected_who_may_not_be_and_no_capacity_is_exceeded(
 ) -> None:
     world = World(registry, seed)
     await world.settle()
-    for slow in ("subjects", "hold"):
+    for slow in ("subjects_in_reach", "hold"):
         monkeypatch.setattr(registry, slow, world.slowly(getattr(registry, slow)))
     until = time.time() + DURATION_S
     await asyncio.gather(

@@ -199,9 +199,9 @@ async def test_no_index_is_read_whole_while_a_sample_gives_enough(
         await fleet.make_ready(f"node-{i}")
     sample, drawn = registry._sample, []
 
-    async def noted(names: Any, partitions: Any, most: int, enough: int) -> Any:
+    async def noted(names: Any, partitions: Any, most: int, *rest: Any) -> Any:
         drawn.append(most)
-        return await sample(names, partitions, most, enough)
+        return await sample(names, partitions, most, *rest)
 
     monkeypatch.setattr(registry, "_sample", noted)
     for wanted in (asks(), asks("asr:zh", "nmt:zh:en")):

@@ -141,7 +141,8 @@ def test_a_program_that_asks_for_json_gets_the_cause_as_json_and_no_hardware(
         (["run", "--server", "ws://x", "--max-concurrent-jobs", "0"], "--max-concurrent-jobs"),
         (["run", "--server", "ws://x", "--drain-timeout", "-1"], "--drain-timeout"),
         (["run", "--server", "ws://x", "--join-token-file", "/none"], "--join-token-file"),
-        (["run", "--server", "ws://x", "--simulate", "RTX 4090"], "simulate"),
+        (["run", "--server", "ws://x", "--simulate", "RTX 4090"], "--simulate"),
+        (["run"], "--server (MUSTER_AGENT_SERVERS)"),
         (["models"], "--models-dir"),
         (["run", "--nonsense"], "--nonsense"),
         (["nonsense"], "nonsense"),
@@ -154,6 +155,16 @@ def test_wrong_usage_names_what_is_wrong_and_ends_with_two(
     assert answer.returncode == 2
     assert named in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_state_directory_that_can_not_be_written_is_not_called_a_port(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    asked = ["run", "--server", "ws://127.0.0.1:9", "--simulate", "A:1", "--status-port", "0"]
+    answer = muster(*asked, "--locale", "en", "--state-dir", str(tmp_path / "file" / "state"))
+    assert answer.returncode == 2
+    assert "--state-dir" in answer.stderr
+    assert "a directory that can be written" in answer.stderr
+    assert "port" not in answer.stderr
 
 
 @pytest.mark.parametrize("locale", LOCALES)

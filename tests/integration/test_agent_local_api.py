@@ -28,6 +28,7 @@ class Told:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.has_room = True
 
     def set_running_jobs(self, count: int) -> None:
         self.calls.append(("running_jobs", count))
@@ -41,8 +42,9 @@ class Told:
         success: bool,
         error: str | Mapping[str, Any] | None = None,
         running_jobs: int | None = None,
-    ) -> None:
+    ) -> bool:
         self.calls.append(("job_result", job_id, success, error, running_jobs))
+        return self.has_room
 
     async def drain(self, reason: str | None = None, timeout_s: float | None = None) -> None:
         self.calls.append(("drain", reason, timeout_s))
@@ -241,6 +243,14 @@ async def test_what_a_program_tells_arrives(here: Here) -> None:
     ]
 
 
+async def test_a_result_there_is_no_room_for_is_not_called_accepted(here: Here) -> None:
+    here.told.has_room = False
+    body = {"job_id": "j1", "success": True}
+    answer = await here.client.post("/job_result", json=body, headers=here.token)
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "TOO_MANY_RESULTS"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "field"),
     [
@@ -270,7 +280,7 @@ async def test_a_body_that_does_not_fit_names_the_field(
     answer = await here.client.request(method, path, content=body, headers=here.token)
     assert answer.status_code == 400
     assert answer.json()["code"] == "INVALID_PARAMETER"
-    assert answer.json()["title"].startswith(f"{field}:")
+    assert answer.json()["title"].startswith(f"{field}：")
     assert here.told.calls == []
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from muster.agent.run import Exit
+from muster.agent.exits import Exit
 from registry.embedded import EmbeddedStore
 from tests.fake_nvml import HANG, FakeNvml
 from tests.integration.conftest import QUICK, System
@@ -37,7 +37,7 @@ async def ready(system: System, agent: AgentProcess, gateway: int = 0) -> None:
 
     async def chosen() -> bool:
         found = await selected(system.gateways[gateway].url)
-        return (agent.state / "identity.json").exists() and agent.node_id in found
+        return agent.identity.exists() and agent.node_id in found
 
     await until(chosen, f"selected\n{agent.log()}", timeout_s=30.0, every_s=0.05)
 
@@ -311,6 +311,43 @@ async def test_a_second_signal_ends_it_now(system: System, agents: Agents) -> No
     assert await agent.ends(timeout_s=5.0) == Exit.LEFT
 
 
+async def test_a_terminal_that_is_closed_tells_so_more_than_once_and_jobs_are_waited_for(
+    system: System, agents: Agents
+) -> None:
+    await system.start()
+    agent = agents.start(system.ws, status_port="0")
+    await agent.tells("status", status="ready")
+    async with local_api(agent) as api:
+        (await api.put("/running_jobs", json={"running_jobs": 1})).raise_for_status()
+        agent.send(signal.SIGHUP)
+        await agent.tells("status", status="draining")
+        agent.send(signal.SIGHUP)
+        agent.send(signal.SIGTERM)  # the first that counts
+        (await api.put("/running_jobs", json={"running_jobs": 1})).raise_for_status()
+        assert agent.running
+        (await api.put("/running_jobs", json={"running_jobs": 0})).raise_for_status()
+        assert await agent.ends() == Exit.LEFT
+    assert agent.told("left")
+
+
+async def test_a_signal_after_a_request_to_leave_is_the_first_of_its_own(
+    system: System, agents: Agents
+) -> None:
+    await system.start()
+    agent = agents.start(system.ws, status_port="0")
+    await agent.tells("status", status="ready")
+    async with local_api(agent) as api:
+        (await api.put("/running_jobs", json={"running_jobs": 1})).raise_for_status()
+        (await api.post("/drain", json={"timeout_s": 3600})).raise_for_status()
+        await agent.tells("status", status="draining")
+        agent.send(signal.SIGTERM)
+        told = await agent.tells("draining", times=2)
+        assert (told["reason"], agent.running) == ("SIGTERM", True)
+    agent.send(signal.SIGTERM)
+    assert await agent.ends(timeout_s=5.0) == Exit.LEFT
+    assert not agent.told("left")
+
+
 async def test_a_wrong_join_token_ends_it_with_a_status_of_its_own(
     system: System, agents: Agents
 ) -> None:
@@ -453,8 +490,14 @@ async def test_the_example_of_the_library_puts_a_node_in_and_does_its_jobs(
             return 'muster_job_results_total{success="true"}' in await metrics(system.http)
 
         await until(worked, "a job's result arrived", every_s=0.1)
+        program.send_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            rest = await program.stdout.read()
+            assert await program.wait() == 0
+        assert rest.splitlines()[-1].startswith(b"offline "), rest
     finally:
-        program.kill()
+        with contextlib.suppress(ProcessLookupError):
+            program.kill()
         await program.wait()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from muster.agent.config import AgentConfig
 from muster.agent.hardware import Gpu, Hardware, NoGpuCause, NoGpuError
-from muster.agent.identity import Identity, IdentityFile, StateInUse
+from muster.agent.identity import Identity, IdentityFile, StateInUse, place_of
 from muster.agent.inventory import Inventory
 from muster.agent.models import ModelScan
 from muster.agent.session import ExitReason, NodeSession
@@ -135,7 +135,10 @@ async def test_what_the_server_gave_is_remembered_and_shown_next_time(
     await peer.accept()
     await eventually(lambda: agent.session.status.online, "registered")
     assert agent.identity.load(HERE) == Identity(
-        node_id="node-SCRIPT", node_token="token-1", fingerprint=HERE
+        node_id="node-SCRIPT",
+        node_token="token-1",
+        fingerprint=HERE,
+        servers=(place_of(server.url + "/ws/node"),),
     )
     await agent.stop()
     make(server.url)
@@ -166,7 +169,27 @@ async def test_a_known_token_outlives_an_ack_without_one(
     agent = make(server.url)
     await (await server.peer()).accept(node_token=None)
     await eventually(lambda: agent.session.status.online, "registered")
-    assert agent.identity.load(HERE) == saved
+    known = agent.identity.load(HERE)
+    assert known is not None
+    assert (known.node_id, known.node_token) == ("node-SCRIPT", "mine")
+
+
+async def test_a_server_of_another_fleet_leaves_the_identity_alone(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    await (await server.peer()).accept(node_id="node-MINE", node_token="mine")
+    await eventually(lambda: agent.session.status.online, "registered")
+    await agent.stop()
+    async with ScriptedServer() as other:
+        agent = make(other.url)
+        said = await (await other.peer()).accept(node_id="node-THEIRS", node_token="theirs")
+        assert said["node_id"] is None
+        await eventually(lambda: agent.session.status.online, "registered there")
+        await agent.stop()
+    make(server.url)
+    said = await (await server.peer()).accept(node_id="node-MINE")
+    assert (said["node_id"], said["node_token"]) == ("node-MINE", "mine")
 
 
 async def test_on_a_copied_disk_image_the_saved_identity_is_dropped(
@@ -561,11 +584,14 @@ async def test_a_conflict_without_a_wait_clears_the_id_and_registers_anew(
     said = await (await server.peer()).accept()
     assert said["node_id"] is None
     assert "node_token" not in said
+    assert [values["code"] for values in agent.told("refused")] == ["NODE_ID_CONFLICT"]
     await eventually(lambda: agent.session.status.online, "registered")
     known = agent.identity.load(HERE)
     assert known is not None
     assert known.node_id == "node-SCRIPT"
     assert Note.IDENTITY_CLEARED in agent.session.status.notes
+    kept = tmp_path / "state" / "identity.json.node-THEIRS"
+    assert '"wrong"' in kept.read_text()
 
 
 async def test_it_is_cleared_once_not_over_and_over(
@@ -594,6 +620,8 @@ async def test_a_conflict_that_ends_in_a_duplicate_identity_forgets_nothing(
     await peer.close(4509)
     assert await agent.ended() is ExitReason.REFUSED
     assert agent.identity.load(HERE) == saved
+    assert agent.told("refused") == []  # which says that the id is cleared
+    assert agent.session.status.problem == Closed(4509, "")
 
 
 async def test_a_node_taken_off_registers_again(make: Make, server: ScriptedServer) -> None:
@@ -709,6 +737,70 @@ async def test_results_of_jobs_that_end_without_a_connection_are_told_later(
     assert (await peer.hear_type("job_result"))["job_id"] == "job-2"
 
 
+async def test_a_result_whose_socket_ended_before_it_was_heard_is_told_in_the_next_life(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await peer.hear_type("node_heartbeat")
+    await agent.session.job_result("job-1", True)
+    await peer.hear_type("job_result")
+    peer.cut()
+    again = await server.peer()
+    await again.accept(heartbeat_interval_ms=60_000)
+    assert (await again.hear_type("job_result"))["job_id"] == "job-1"
+
+
+async def test_a_result_the_server_answered_a_beat_after_is_not_told_again(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await peer.hear_type("node_heartbeat")
+    await peer.say("node_heartbeat_ack", node_id="node-SCRIPT", next_ms=60_000, store="ok")
+    await agent.session.job_result("job-1", True)
+    await peer.hear_type("job_result")
+    agent.session.beat_now()
+    await peer.hear_type("node_heartbeat")
+    await peer.say("node_heartbeat_ack", node_id="node-SCRIPT", next_ms=60_000, store="ok")
+    await peer.status("ready", "healthy", 2)
+    await eventually(lambda: agent.session.status.status == "ready", "all before was heard")
+    await peer.close(1012)
+    again = await server.peer()
+    await again.accept()
+    await agent.session.job_result("job-2", True)
+    assert (await again.hear_type("job_result"))["job_id"] == "job-2"
+
+
+async def test_a_result_refused_for_its_haste_is_told_again_after_the_wait(
+    make: Make, server: ScriptedServer
+) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await peer.hear_type("node_heartbeat")
+    await agent.session.job_result("job-1", True)
+    await peer.hear_type("job_result")
+    await peer.error("RATE_LIMITED", retry_after_ms=300)
+    assert (await peer.hear_type("job_result"))["job_id"] == "job-1"
+
+
+async def test_results_are_told_before_the_farewell(make: Make, server: ScriptedServer) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept(heartbeat_interval_ms=60_000)
+    await eventually(lambda: agent.session.status.online, "registered")
+    for at in range(42):  # more than may be sent at once
+        await agent.session.job_result(f"job-{at}", True)
+    await agent.session.drain()
+    heard: list[str] = []
+    while "node_unregister" not in heard:
+        heard.append((await peer.hear())["type"])
+    assert heard.count("job_result") == 42
+
+
 # Leaving
 
 
@@ -761,6 +853,40 @@ async def test_jobs_that_do_not_end_are_left_at_the_time_out(
     assert (await peer.hear_type("node_unregister"))["drain"] is True
     await peer.status("draining", "node_request", 2)
     assert (await peer.hear_type("node_unregister"))["drain"] is False
+    assert await agent.ended() is ExitReason.LEFT
+
+
+async def test_a_second_time_out_for_the_jobs_is_taken(make: Make, server: ScriptedServer) -> None:
+    agent = make(server.url)
+    peer = await server.peer()
+    await peer.accept()
+    agent.session.set_running_jobs(1)
+    await eventually(lambda: agent.session.status.online, "registered")
+    await agent.session.drain("maintenance", timeout_s=3600.0)
+    assert (await peer.hear_type("node_unregister"))["drain"] is True
+    await agent.session.drain(timeout_s=0.2)
+    last = await peer.hear_type("node_unregister")
+    assert (last["drain"], last["reason"]) == (False, "maintenance")
+    assert await agent.ended() is ExitReason.LEFT
+
+
+async def test_a_later_time_out_replaces_the_one_that_would_have_passed(make: Make) -> None:
+    agent = make("ws://127.0.0.1:9")
+    agent.session.set_running_jobs(1)
+    await agent.session.drain(timeout_s=0.2)
+    await agent.session.drain(timeout_s=3600.0)
+    waited = time.monotonic() + 0.6
+    await eventually(lambda: time.monotonic() > waited, "the first time out has passed")
+    assert not agent.task.done()
+    agent.session.set_running_jobs(0)
+    assert await agent.ended() is ExitReason.LEFT
+
+
+async def test_to_leave_again_without_a_time_out_never_gives_jobs_more_time(make: Make) -> None:
+    agent = make("ws://127.0.0.1:9", drain_timeout_s=3600.0)
+    agent.session.set_running_jobs(1)
+    await agent.session.drain(timeout_s=0.3)
+    await agent.session.drain("SIGTERM")
     assert await agent.ended() is ExitReason.LEFT
 
 

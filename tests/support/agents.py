@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from muster.agent.config import variable_of
+from muster.agent.identity import FILE_NAME, SIMULATED_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = {"model_id": "m", "kind": "nmt", "version": "1", "src_lang": "zh", "tgt_lang": "en"}
@@ -37,6 +38,7 @@ class AgentProcess:
     def __init__(
         self, folder: Path, environ: dict[str, str], number: int, output: int | None
     ) -> None:
+        self.simulated = variable_of("simulate") in environ
         self.folder = folder
         self.state = folder / "state"
         self.name = f"agent-{number}"
@@ -61,8 +63,13 @@ class AgentProcess:
     @property
     def node_id(self) -> str:
         """The id it remembers."""
-        saved: dict[str, Any] = json.loads((self.state / "identity.json").read_text())
+        saved: dict[str, Any] = json.loads(self.identity.read_text())
         return str(saved["node_id"])
+
+    @property
+    def identity(self) -> Path:
+        """Where it remembers that."""
+        return self.state / (SIMULATED_NAME if self.simulated else FILE_NAME)
 
     def log(self) -> str:
         """Everything the process wrote, in whole lines."""

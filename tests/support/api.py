@@ -154,4 +154,4 @@ class Machines:
         jobs = (usage or {}).get("running_jobs", 0)
         beat: Beat = self.fleet.beat_of(node_id, report=report, jobs=jobs, capacity=2)
         (answer,) = await self.registry.beat([beat])
-        assert answer.outcome in ("fine", "tell"), answer
+        assert answer is not None and answer.outcome in ("fine", "tell"), answer

@@ -84,7 +84,9 @@ class Fleet:
         return replace(plain, **changes)
 
     async def beat(self, node_id: str = "node-A", **changes: Any) -> BeatAnswer:
-        return (await self.registry.beat([self.beat_of(node_id, **changes)]))[0]
+        (answer,) = await self.registry.beat([self.beat_of(node_id, **changes)])
+        assert answer is not None
+        return answer
 
     async def facts(self, node_id: str = "node-A") -> Facts:
         found = (await self.registry.facts(partition_of(node_id), [node_id]))[0]

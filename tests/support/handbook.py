@@ -13,11 +13,12 @@ from pathlib import Path
 from muster.agent import sentences, texts
 from muster.agent.config import AgentConfig, variable_of
 from muster.agent.hardware import NoGpuCause
+from muster.agent.models import ModelProblem
 from muster.agent.texts import Advice
 from muster.agent.trouble import Note, Trouble
 from muster.cli import agent_help
 from muster.wire.closing import CloseCode
-from muster.wire.errors import ErrorCode, Locale
+from muster.wire.errors import SIMULATED_PATH, ErrorCode, Locale
 from registry.model import Reason, Status
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -33,6 +34,10 @@ SETTING_HEADS: dict[Locale, tuple[str, str, str]] = {
     "zh": ("环境变量", "默认", "含义"),
     "en": ("variable", "default", "meaning"),
 }
+MEND_MODEL: dict[Locale, str] = {
+    "zh": "改正该文件中的这个字段，节点程序会自动发现；或用 muster agent models 检查",
+    "en": "correct that field of the file: the agent notices by itself; muster agent models checks",
+}
 REASONS_WITH_TWO_MEANINGS = (Reason.DRAINED, Reason.DRAIN_TIMEOUT)
 
 
@@ -43,8 +48,13 @@ def tables(locale: Locale) -> dict[str, str]:
             ((cause.value, texts.no_gpu(cause, "", locale)) for cause in NoGpuCause), locale
         ),
         "errors": _advice(
-            ((code.value, texts.error(code, None, locale)) for code in ErrorCode), locale
+            (
+                *((code.value, texts.error(code, None, locale)) for code in ErrorCode),
+                *_refusals_of_their_own(locale),
+            ),
+            locale,
         ),
+        "starting": _plain_texts(_starting(locale), HEADS[locale][1:]),
         "reasons": _advice(_reasons(locale), locale),
         "troubles": _advice(((t.value, _trouble(t, locale)) for t in Trouble), locale),
         "closes": _advice(
@@ -76,6 +86,28 @@ def _reasons(locale: Locale) -> Iterable[tuple[str, Advice]]:
             yield reason.value, texts.status(Status.READY, reason, locale)
 
 
+def _refusals_of_their_own(locale: Locale) -> Iterable[tuple[str, Advice]]:
+    """What is told apart though the code is the same: by a detail of it."""
+    waits = {"retry_after_ms": 1000}
+    yield "NODE_ID_CONFLICT retry_after_ms", texts.error("NODE_ID_CONFLICT", waits, locale)
+    pretends = {"path": SIMULATED_PATH}
+    yield f"INVALID_MESSAGE {SIMULATED_PATH}", texts.error("INVALID_MESSAGE", pretends, locale)
+
+
+def _starting(locale: Locale) -> Iterable[tuple[str, str]]:
+    """What commands say before there is anything of a server's."""
+    for told in (
+        texts.state_in_use("…", locale),
+        texts.setting("…", "…", "…", locale),
+        texts.nobody_answers(locale),
+        texts.missing_parts(locale),
+    ):
+        yield told.what, told.do
+    for left_out in (True, False):
+        problem = ModelProblem("…", "…", "…", "…", left_out)
+        yield texts.model_problem(problem, locale), MEND_MODEL[locale]
+
+
 def _trouble(trouble: Trouble, locale: Locale) -> Advice:
     return texts.trouble(trouble, locale, server="…", detail="…")
 
@@ -93,11 +125,18 @@ def _advice(rows: Iterable[tuple[str, Advice]], locale: Locale) -> str:
 
 def _plain(rows: Iterable[tuple[str, ...]], heads: tuple[str, ...]) -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for code, *cells in rows:
-        shown = (re.sub(r"\{\w+\}", "…", cell).replace("|", "\\|") for cell in cells)
-        joined = " | ".join(cell.replace("\n", "<br>") or "—" for cell in shown)
-        lines.append(f"| `{code}` | {joined} |")
+    lines += [f"| `{code}` | {_cells(cells)} |" for code, *cells in rows]
     return "\n".join(lines)
+
+
+def _plain_texts(rows: Iterable[tuple[str, ...]], heads: tuple[str, ...]) -> str:
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    return "\n".join([*lines, *(f"| {_cells(cells)} |" for cells in rows)])
+
+
+def _cells(cells: Iterable[str]) -> str:
+    shown = (re.sub(r"\{\w+\}", "…", cell).replace("|", "\\|") for cell in cells)
+    return " | ".join(cell.replace("\n", "<br>") or "—" for cell in shown)
 
 
 def written(document: str, locale: Locale) -> str:

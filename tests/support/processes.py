@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,14 @@ class Processes:
         """A sweeper that is ready."""
         return await self._ready("sweeper", "MUSTER_SWEEPER_PORT", settings)
 
-    def start(self, module: str, port_variable: str, settings: dict[str, Setting]) -> Process:
-        """A process of `python -m module`, not waited for."""
+    def start(
+        self,
+        module: str,
+        port_variable: str,
+        settings: dict[str, Setting],
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """A process of `python -m module`, not waited for; `environment` is added to ours."""
         (port,) = free_ports(1)
         environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
         environ |= {
@@ -112,6 +118,7 @@ class Processes:
             "MUSTER_HOST": _HOST,
             "PYTHONPATH": str(_ROOT),
             "PYTHONUNBUFFERED": "1",
+            **(environment or {}),
         }
         environ |= as_environment(self.settings | {port_variable[7:].lower(): port} | settings)
         name = f"{module}-{len(self.started)}"

@@ -21,6 +21,7 @@ from muster.agent.identity import (
     IdentityFile,
     StateInUse,
     UnreadableIdentity,
+    place_of,
 )
 
 HERE = "aaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbb.cccccccccccccccc"
@@ -62,7 +63,86 @@ def test_what_is_cleared_is_gone_and_may_be_cleared_again(tmp_path: Path) -> Non
     file.clear()
     file.clear()
     assert file.load(HERE) is None
-    assert list(tmp_path.iterdir()) == []
+    assert file.saved() == ()
+
+
+def test_what_is_cleared_is_kept_as_a_copy_with_its_mode(tmp_path: Path) -> None:
+    file = IdentityFile(tmp_path)
+    file.save(MINE)
+    file.clear()
+    (copy,) = tmp_path.iterdir()
+    assert copy.name == f"{FILE_NAME}.node-MINE0001"
+    assert json.loads(copy.read_text())["node_token"] == "secret"
+    assert mode(copy) == 0o600
+
+
+def test_a_copys_name_stays_in_the_folder_whatever_a_server_called_the_node(tmp_path: Path) -> None:
+    file = IdentityFile(tmp_path)
+    file.save(MINE)
+    assert file.set_aside("../../etc/" + "x" * 500).parent == tmp_path
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def in_fleet(directory: Path, *servers: str, simulated: bool = False) -> IdentityFile:
+    file = IdentityFile(directory)
+    file.choose(servers, simulated=simulated)
+    return file
+
+
+def of_fleet(node_id: str, *servers: str) -> Identity:
+    places = tuple(place_of(server) for server in servers)
+    return Identity(node_id=node_id, fingerprint=HERE, servers=places)
+
+
+def test_each_fleet_has_an_identity_of_its_own(tmp_path: Path) -> None:
+    for at in range(3):
+        server = f"ws://127.0.0.1:{8000 + at}/ws/node"
+        in_fleet(tmp_path, server).save(of_fleet(f"node-{at}", server))
+    for at in range(3):
+        found = in_fleet(tmp_path, f"ws://127.0.0.1:{8000 + at}/ws/node").load(HERE)
+        assert found is not None
+        assert found.node_id == f"node-{at}"
+    assert in_fleet(tmp_path, "ws://127.0.0.1:9000/ws/node").load(HERE) is None
+
+
+def test_servers_given_together_are_one_fleet_and_so_is_one_that_begins_to_encrypt(
+    tmp_path: Path,
+) -> None:
+    one, other = "ws://one.example/ws/node", "ws://other.example/ws/node"
+    in_fleet(tmp_path, one, other).save(of_fleet("node-1", one, other))
+    for servers in ((other,), (one,), ("wss://OTHER.example/ws/node?token=x", "ws://third/ws")):
+        found = in_fleet(tmp_path, *servers).load(HERE)
+        assert found is not None
+        assert found.node_id == "node-1"
+
+
+def test_a_file_from_before_fleets_were_told_apart_is_taken_over_once(tmp_path: Path) -> None:
+    IdentityFile(tmp_path).save(MINE)
+    mine = in_fleet(tmp_path, "ws://one.example/ws/node")
+    assert mine.load(HERE) == MINE
+    mine.save(of_fleet("node-MINE0001", "ws://one.example/ws/node"))
+    assert in_fleet(tmp_path, "ws://other.example/ws/node").load(HERE) is None
+
+
+def test_cards_that_are_pretended_have_an_identity_of_their_own(tmp_path: Path) -> None:
+    server = "ws://one.example/ws/node"
+    in_fleet(tmp_path, server).save(of_fleet("node-REAL", server))
+    trial = in_fleet(tmp_path, server, simulated=True)
+    assert trial.load(HERE) is None
+    trial.save(of_fleet("node-TRIAL", server))
+    found = in_fleet(tmp_path, server).load(HERE)
+    assert found is not None
+    assert found.node_id == "node-REAL"
+
+
+def test_clearing_forgets_every_fleet(tmp_path: Path) -> None:
+    for server in ("ws://one.example/a", "ws://other.example/a"):
+        in_fleet(tmp_path, server).save(of_fleet("node-" + place_of(server), server))
+    file = IdentityFile(tmp_path)
+    assert len(file.saved()) == 2
+    file.clear()
+    assert file.saved() == ()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows guards a profile by its own means")

@@ -156,6 +156,74 @@ def test_a_language_its_kind_needs_is_missed_but_the_model_is_reported(tmp_path:
     assert (problem.field, problem.left_out) == ("tgt_lang", False)
 
 
+def test_asr_without_its_language_is_named_but_reported(tmp_path: Path) -> None:
+    put(tmp_path, "a", {"model_id": "m", "kind": "asr", "version": "1"})
+    scan = ModelSource(models_dir=tmp_path).scan()
+    assert ids(scan) == ["m"]
+    problem = only_problem(scan)
+    assert (problem.field, problem.left_out) == ("src_lang", False)
+
+
+def test_a_misspelt_key_is_named_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    put(tmp_path, "a", NMT | {"enabeld": False, "license": "MIT", "features": {"x": True}})
+    path = toml(tmp_path, '[[model]]\nmodel_id = "x"\n')
+    scan = ModelSource(tmp_path, path).scan()
+    assert [(p.field, p.expected, p.left_out) for p in scan.problems] == [
+        ("model", "the key models", True),
+        ("enabeld", "the key enabled", False),
+    ]
+    toml(tmp_path, '[[models]]\nmodel_id = "x"\nkind = "asr"\nversion = "1"\nlang = "zh"\n')
+    fields = [(p.field, p.expected) for p in ModelSource(models_file=path).scan().problems]
+    assert ("models[0].lang", "the key src_lang or tgt_lang") in fields
+
+
+GOOD = '[[models]]\nmodel_id = "t"\nkind = "vad"\nversion = "1"\n'
+
+
+@pytest.mark.parametrize(
+    "broken", ["[[models", "models = 1", "\0" * 8, "#" * (FILE_MOST_BYTES + 1)]
+)
+def test_a_file_that_becomes_unreadable_keeps_what_it_said(tmp_path: Path, broken: str) -> None:
+    path = toml(tmp_path, GOOD)
+    source = ModelSource(models_file=path)
+    assert ids(source.scan()) == ["t"]
+    toml(tmp_path, broken)
+    for _ in range(2):
+        scan = source.scan()
+        assert ids(scan) == ["t"]
+        problem = only_problem(scan)
+        assert (problem.file, problem.kept, problem.left_out) == (str(path), True, False)
+    toml(tmp_path, "")
+    assert source.scan() == ModelScan()
+
+
+def test_so_does_a_models_own_file_until_it_is_gone(tmp_path: Path) -> None:
+    path = put(tmp_path, "a", NMT)
+    source = ModelSource(models_dir=tmp_path)
+    source.scan()
+    path.write_text("{")
+    assert ids(source.scan()) == ["mdl-nmt-zh-en"]
+    path.unlink()
+    assert ids(source.scan()) == []
+
+
+def test_a_drive_that_fails_keeps_the_models_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "a", NMT)
+    source = ModelSource(models_dir=tmp_path)
+    source.scan()
+
+    def fail(_: Path) -> Any:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    for _ in range(2):
+        scan = source.scan()
+        assert ids(scan) == ["mdl-nmt-zh-en"]
+        assert only_problem(scan).kept
+
+
 def test_an_id_given_twice_counts_once_and_both_files_are_named(tmp_path: Path) -> None:
     first = put(tmp_path, "a", NMT)
     second = put(tmp_path, "b", NMT)

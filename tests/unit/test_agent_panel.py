@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 
 from muster.agent import panel, texts
 from muster.agent.hardware import NoGpuCause
-from muster.agent.status import AgentStatus, Registration
+from muster.agent.status import AgentStatus, GpuRow, Registration
 from muster.wire.errors import Locale
 from tests.support import watched
 
@@ -69,6 +69,52 @@ def test_it_shows_where_a_working_node_stands(locale: Locale, width: int) -> Non
         assert shown in text, shown
 
 
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("locale", LOCALES)
+def test_a_long_name_is_shortened_before_anything_else_of_a_card(
+    locale: Locale, ascii_only: bool
+) -> None:
+    status = watched.working()
+    names = ("NVIDIA RTX 6000 Ada Generation Laptop GPU MIG 1g.10gb", "AMD Radeon PRO W7900 " * 3)
+    rows = tuple(
+        GpuRow(
+            index=at, name=name, memory_gb=192, memory_used_gb=100.5, gpu_percent=100,
+            temperature_c=100, healthy=not at, reason="overheated" if at else None,
+        )
+        for at, name in enumerate(names)
+    )  # fmt: skip
+    status.gpus = lambda: rows
+    text = drawn(status, locale, 80, ascii_only=ascii_only)
+    for row, word in zip(("0 NVIDIA RTX", "1 AMD Radeon"), ("healthy", "unhealthy"), strict=True):
+        (line,) = (line for line in text.splitlines() if row in line)
+        for shown in ("100.5 / 192 GiB", "100 %", "100 °C", texts.word(word, locale)):
+            assert shown in line, line
+
+
+def test_of_many_cards_what_is_wrong_comes_first_and_the_ill_are_not_left_out() -> None:
+    status = watched.working()
+    rows = tuple(
+        GpuRow(
+            index=at, name="H100", memory_gb=80, healthy=at < 14,
+            reason=None if at < 14 else "gpu_lost",
+        )
+        for at in range(16)
+    )  # fmt: skip
+    status.gpus = lambda: rows
+    lines = drawn(status, "en", 80).splitlines()
+    said = next(at for at, line in enumerate(lines) if "GPU 14, 15: fell off the bus" in line)
+    assert said < next(at for at, line in enumerate(lines) if "0 H100" in line)
+    for row in ("14 H100", "15 H100"):
+        assert any(row in line and "unhealthy" in line for line in lines)
+
+
+def test_a_round_trip_is_never_shown_with_an_exponent() -> None:
+    status = watched.working()
+    for trip, shown in ((1234.5, " 1234 ms"), (12.44, " 12.4 ms"), (0.00004, " 0 ms")):
+        status.change(round_trip_ms=trip)
+        assert shown in drawn(status, "en", 80)
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 def test_a_machine_without_a_gpu_is_told_every_step(locale: Locale) -> None:
     text = "".join(drawn(watched.refused(), locale, 200).split())
@@ -84,6 +130,17 @@ def test_what_is_simulated_says_so_and_what_is_wrong_is_listed(locale: Locale) -
     assert texts.word("simulated", locale) in text
     assert "models.toml: models[1].kind" in text
     assert texts.word("not_connected", locale) in text
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_while_disconnected_it_says_so_and_not_what_the_server_said_before(locale: Locale) -> None:
+    status = watched.working()
+    status.recent.clear()
+    status.change(connected=False, registration=Registration.IDLE)
+    headline = drawn(status, locale, 80).splitlines()[1]
+    assert texts.word("reconnecting", locale) in headline
+    assert texts.word("registration", locale) not in headline
+    assert texts.status("ready", "healthy", locale).what not in drawn(status, locale, 200)
 
 
 @pytest.mark.parametrize("registration", Registration)

@@ -89,6 +89,30 @@ def test_while_registration_did_not_fail_there_is_no_registration_error() -> Non
     assert said["message"]
 
 
+def test_a_status_is_shown_only_while_the_server_can_tell_another() -> None:
+    status = AgentStatus()
+    status.change(server="ws://host")
+    assert status.as_dict("en")["state"] == "connecting"
+    status.change(connected=True, registration=Registration.REGISTERING)
+    assert status.as_dict("en")["state"] == "registering"
+    status.change(registration=Registration.SUCCESS, session=1, since_ms=1)
+    status.change(status="ready", reason="healthy")
+    said = status.as_dict("en")
+    assert (said["state"], said["status"], said["since"]) == ("ready", "ready", 1)
+    status.change(connected=False, registration=Registration.IDLE)
+    said = status.as_dict("en")
+    assert said["state"] == "reconnecting"
+    assert [said[key] for key in ("status", "reason", "since", "message")] == [None] * 4
+
+
+def test_a_node_that_left_says_so_and_how_to_come_back() -> None:
+    status = AgentStatus()
+    status.change(server="ws://host", session=1, status="offline", reason="unregistered", left=True)
+    said = status.as_dict("en")
+    assert (said["state"], said["online"]) == ("left", False)
+    assert "muster agent run" in said["whatToDo"]
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 def test_cards_say_why_they_are_ill_in_words(locale: Locale) -> None:
     status = AgentStatus()

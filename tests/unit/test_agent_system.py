@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,8 @@ from uuid import UUID
 import pytest
 
 from muster.agent import system
-from muster.agent.system import SystemLoad, fingerprint, same_machine
-from muster.agent.system_linux import LinuxMachine
+from muster.agent.system import SystemLoad, fingerprint, same_machine, together
+from muster.agent.system_linux import LinuxMachine, _permanent
 from muster.agent.system_macos import MacosMachine
 from muster.agent.system_windows import WindowsMachine, board_uuid
 from tests.support.cards import tree
@@ -103,7 +104,7 @@ def test_what_is_not_told_is_not_guessed(tmp_path: Path) -> None:
     assert machine.memory_bytes() == 0
     assert machine.memory_share() is None
     assert machine.work() is None
-    assert machine.marks() == (None, None, None)
+    assert machine.marks() == (None, None, ())
 
 
 def test_this_machine_can_be_read() -> None:
@@ -137,8 +138,8 @@ class Counted:
     def work(self) -> tuple[float, float] | None:
         return self.counts
 
-    def marks(self) -> tuple[str | None, str | None, str | None]:
-        return None, None, None
+    def marks(self) -> tuple[str | None, str | None, tuple[str, ...]]:
+        return None, None, ()
 
 
 class Load:
@@ -197,12 +198,14 @@ MARKS = {
     "sys/class/net/eno1/addr_assign_type": "0\n",
 }
 
+NETWORK_ONLY = {name: text for name, text in MARKS.items() if "/net/" in name or "1f.6" in name}
+
 
 def test_a_machine_has_an_installation_a_board_and_a_network_card(tmp_path: Path) -> None:
     assert linux(tmp_path, MARKS).marks() == (
         "3d1219c7c4c5404aaa1f6d2a48adfda4",
         "4c4c4544-0031-3510-8052-b4c04f4a3832",
-        "a4:bb:6d:01:02:03",
+        ("a4:bb:6d:01:02:03",),
     )
 
 
@@ -227,7 +230,60 @@ def test_only_the_address_a_built_in_card_was_made_with_counts(tmp_path: Path) -
         "sys/class/net/wlan0/address": "3e:00:00:00:00:01\n",
         "sys/class/net/wlan0/addr_assign_type": "1\n",
     }
-    assert linux(tmp_path, MARKS, others).marks()[2] == "a4:bb:6d:01:02:03"
+    assert linux(tmp_path, MARKS, others).marks()[2] == ("a4:bb:6d:01:02:03",)
+
+
+ADDED = {
+    "sys/devices/pci0000:00/0000:00:01.0/x": "",
+    "sys/class/net/eth0/device": "-> ../../../devices/pci0000:00/0000:00:01.0",
+    "sys/class/net/eth0/address": "00:15:5d:00:00:01\n",
+    "sys/class/net/eth0/addr_assign_type": "0\n",
+}
+GIVEN = {
+    "sys/class/net/eno1/address": "3e:99:99:99:99:99\n",
+    "sys/class/net/eno1/addr_assign_type": "3\n",
+}
+
+
+def test_a_card_that_is_added_or_late_does_not_make_it_another_machine(tmp_path: Path) -> None:
+    alone = fingerprint(linux(tmp_path / "1", NETWORK_ONLY))
+    both = fingerprint(linux(tmp_path / "2", NETWORK_ONLY, ADDED))
+    only_added = fingerprint(linux(tmp_path / "3", ADDED))
+    assert same_machine(alone, both)
+    assert same_machine(both, alone)
+    assert not same_machine(alone, only_added)
+    assert same_machine(together(alone, both), only_added)
+    assert same_machine(together(together(alone, both), only_added), alone)
+
+
+def test_a_bonded_or_hidden_address_is_told_by_the_card_itself(tmp_path: Path) -> None:
+    bonded = {**GIVEN, "sys/class/net/eno1/bonding_slave/perm_hwaddr": "a4:bb:6d:01:02:03\n"}
+    assert linux(tmp_path / "1", MARKS, bonded).marks()[2] == ("a4:bb:6d:01:02:03",)
+    linux(tmp_path / "2", MARKS, GIVEN)
+    asked: list[str] = []
+
+    def ask(interface: str) -> str:
+        asked.append(interface)
+        return "a4:bb:6d:01:02:03"
+
+    hidden = LinuxMachine(tmp_path / "2", permanent=ask)
+    assert hidden.marks()[2] == ("a4:bb:6d:01:02:03",)
+    assert asked == ["eno1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_who_has_no_card_tells_no_address() -> None:
+    assert _permanent("lo") is None
+    assert _permanent("no-such-interface") is None
+
+
+def test_only_so_many_cards_are_remembered_and_todays_first() -> None:
+    known = "i.b.n"
+    for at in range(40):
+        known = together(known, f"i.-.c{at}")
+    installation, board, cards = known.split(".")
+    assert (installation, board) == ("i", "b")
+    assert cards.split(",") == [f"c{at}" for at in range(39, 23, -1)]
 
 
 def test_a_fingerprint_stays_and_does_not_show_what_it_is_made_of(tmp_path: Path) -> None:
@@ -245,8 +301,13 @@ def test_a_machine_that_nothing_is_known_of_has_no_fingerprint(tmp_path: Path) -
     ("saved", "present", "same"),
     [
         ("i.b.n", "i.b.n", True),
-        ("i.b.n", "i.x.n", False),  # a copied disk
-        ("i.b.n", "x.b.n", False),  # a clone that was given its own installation id
+        ("i.b.n", "i.x.y", False),  # a copied disk
+        ("i.b.n", "x.y.z", False),  # a clone that was given its own installation id
+        ("i.b.n", "i.x.n", True),  # a new board, or one whose firmware tells another id
+        ("i.b.n", "x.b.n", True),  # installed anew
+        ("i.-.n", "x.-.-", False),
+        ("i.-.m,n", "i.-.n,o", True),
+        ("i.-.m,n", "i.-.o,p", False),
         ("i.b.n", "i.b.x", True),  # another network card in the same board
         ("i.-.n", "i.-.x", False),  # a copied disk, as seen by who may not read the board
         ("i.b.n", "i.-.x", False),
@@ -260,7 +321,7 @@ def test_a_machine_that_nothing_is_known_of_has_no_fingerprint(tmp_path: Path) -
         ("written by hand", "i.b.n", False),
     ],
 )
-def test_two_fingerprints_are_of_one_machine_unless_something_both_know_differs(
+def test_two_fingerprints_are_of_one_machine_if_they_have_a_part_in_common(
     saved: str, present: str, same: bool
 ) -> None:
     assert same_machine(saved, present) is same
@@ -351,11 +412,11 @@ def test_a_mac_tells_memory_work_and_board(tmp_path: Path) -> None:
     assert machine.memory_bytes() == 16 * 1024 * MIB
     assert machine.memory_share() == 0.75
     assert machine.work() == (210, 1000)
-    assert machine.marks() == (None, str(BOARD), None)
+    assert machine.marks() == (None, str(BOARD), ())
 
 
 def test_a_mac_that_does_not_tell_is_not_guessed_at(tmp_path: Path) -> None:
     machine = MacosMachine(tmp_path, MacosLibrary(works=False))
     assert machine.memory_share() is None
     assert machine.work() is None
-    assert machine.marks() == (None, None, None)
+    assert machine.marks() == (None, None, ())

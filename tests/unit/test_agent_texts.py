@@ -47,7 +47,7 @@ def test_every_cause_without_a_gpu_has_a_sentence_and_steps_of_its_own(
     advice = texts.no_gpu(cause, "NVML said so", locale)
     assert is_in(locale, advice.what)
     assert is_in(locale, advice.do)
-    assert "(NVML said so)" in advice.what
+    assert "NVML said so" in advice.what
     others = [texts.no_gpu(other, "", locale) for other in NoGpuCause if other is not cause]
     assert all(advice.do != other.do for other in others)
 
@@ -68,6 +68,14 @@ def test_a_conflict_that_passes_asks_nothing_of_its_owner(locale: Locale) -> Non
     assert for_now.do == sentences.BY_ITSELF[locale]
     assert "reset-identity" in for_good.do
     assert for_now.what != for_good.what
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_simulated_cards_that_are_not_let_in_are_told_how_they_would_be(locale: Locale) -> None:
+    details = {"path": "labels.simulated", "expected": "…"}
+    told = texts.error("INVALID_MESSAGE", details, locale)
+    assert "MUSTER_ALLOW_SIMULATED=true" in told.do
+    assert told.do != texts.error("INVALID_MESSAGE", {"path": "labels"}, locale).do
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -193,6 +201,22 @@ def test_an_end_without_a_code_is_told_by_its_trouble() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (86_400.0, "86400"),
+        (300.0, "300"),
+        (12.44, "12.4"),
+        (0.25, "0.25"),
+        (30.0, "30"),
+        (0.0, "0"),
+    ],
+)
+def test_a_number_is_told_without_an_exponent(value: float, shown: str) -> None:
+    told = texts.event("draining", {"reason": "", "timeout_s": value}, "en").what
+    assert told.endswith(f", {shown} s at most")
+
+
 def test_braces_inside_a_value_are_only_text() -> None:
     advice = texts.trouble(Trouble.TLS, "en", server="{detail}", detail="{server} {")
     assert "{detail}" in advice.what
@@ -239,6 +263,13 @@ def test_only_commands_and_options_that_exist_are_recommended() -> None:
     options = {opt for command in COMMANDS.values() for each in command.params for opt in each.opts}
     foreign = {"--gpus", "--help"}  # docker's, and every command's
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - foreign <= options
+
+
+def test_chinese_sentences_have_the_punctuation_of_chinese() -> None:
+    chinese = re.compile(r"[\u4e00-\u9fff]")
+    for sentence in every_sentence():
+        if chinese.search(sentence):
+            assert not re.search(r"[\u4e00-\u9fff}] ?[,;:.](?:\s|$)", sentence), sentence
 
 
 def test_the_sentences_were_all_found() -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
@@ -66,6 +66,40 @@ def test_a_stream_that_is_no_file_is_written_all_the_same() -> None:
     writer.put("b")
     writer.close(DEADLINE_S)
     assert stream.getvalue() == "ab"
+
+
+class Console(io.RawIOBase):
+    """A console: what is written to it directly is shown, its descriptor speaks another tongue."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.shown = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        part = bytes(data[:7])  # a console takes as much as it likes
+        self.shown += part
+        return len(part)
+
+
+def test_a_console_is_written_to_in_its_own_encoding_and_not_by_its_descriptor(
+    pipe: tuple[int, TextIO],
+) -> None:
+    reading, descriptor_of = pipe
+    console = Console(descriptor_of.fileno())
+    stream = io.TextIOWrapper(io.BufferedWriter(console), "gbk", errors="strict")
+    writer = Writer(stream)
+    writer.put("节点已就绪 🂡\n")
+    writer.put("第二行\n")
+    writer.close(DEADLINE_S)
+    descriptor_of.close()
+    assert console.shown.decode("gbk").splitlines() == ["节点已就绪 ?", "第二行"]
+    assert drained(reading) == b""
 
 
 def test_a_reader_that_does_not_read_delays_nothing_and_learns_what_is_missing(

@@ -22,17 +22,30 @@ class Store:
         self.calls: list[list[tuple[str, int]]] = []
         self.relayed: list[int] = []
         self.away = False
+        self.away_in_part: set[int] = set()
+        self.bug: Exception | None = None
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.may_answer.set()
         self.poison: str | None = None
 
-    async def beat(self, beats: Sequence[Beat]) -> list[BeatAnswer]:
+    def lane_of(self, node_id: str) -> int:
+        return ord(node_id[0])
+
+    async def beat(self, beats: Sequence[Beat]) -> list[BeatAnswer | None]:
+        self.asked.set()
+        await self.may_answer.wait()
         await asyncio.sleep(0)
         if self.away:
             raise StoreUnavailable("away")
+        if self.bug is not None:
+            raise self.bug
         if any(b.node_id == self.poison for b in beats):
             raise StoreMisbehaved("poison")
-        self.calls.append([(b.node_id, b.seq) for b in beats])
+        taken = [b for b in beats if self.lane_of(b.node_id) not in self.away_in_part]
+        if taken:
+            self.calls.append([(b.node_id, b.seq) for b in taken])
         self.relayed += [b.relayed for b in beats]
-        return [FINE] * len(beats)
+        return [FINE if b in taken else None for b in beats]
 
     @property
     def taken(self) -> list[tuple[str, int]]:
@@ -135,3 +148,52 @@ async def test_a_beat_no_script_can_take_spares_the_others(batcher: Batcher, sto
     assert await batcher.drain(2)
     assert store.taken == [("a", 1), ("b", 1)]
     assert len(owner.answers) == 3
+
+
+async def test_a_part_of_the_store_that_is_away_holds_up_only_its_own_beats(
+    batcher: Batcher, store: Store
+) -> None:
+    stuck, free = Owner(), Owner()
+    store.away_in_part = {ord("x")}
+    for seq in range(1, 4):
+        for i in range(12):  # more than one call can take
+            batcher.offer(beat(f"x{i}", seq), stuck)
+        batcher.offer(beat("a", seq), free)
+    assert not await batcher.drain(0.2)
+    assert free.answers == [(seq, BeatOutcome.FINE) for seq in (1, 2, 3)]
+    assert stuck.answers == []
+    assert (batcher.store_ok, batcher.reaches("a"), batcher.reaches("x1")) == (False, True, False)
+    batcher.offer(beat("a", 4), free)
+    batcher.offer(beat("x0", 4), stuck)
+    store.away_in_part = set()
+    assert await batcher.drain(5)
+    assert [b for b in store.taken if b[0] == "x0"] == [("x0", seq) for seq in (1, 2, 3, 4)]
+    assert batcher.store_ok and batcher.reaches("x1")
+    assert len(stuck.answers) == 37
+
+
+async def test_what_comes_while_a_part_is_found_away_keeps_its_order(
+    batcher: Batcher, store: Store
+) -> None:
+    owner = Owner()
+    store.away_in_part = {ord("x")}
+    store.may_answer.clear()
+    batcher.offer(beat("x", 1), owner)
+    await store.asked.wait()
+    batcher.offer(beat("x", 2), owner)
+    store.may_answer.set()
+    assert not await batcher.drain(0.1)
+    batcher.offer(beat("x", 3), owner)
+    store.away_in_part = set()
+    assert await batcher.drain(5)
+    assert store.taken == [("x", 1), ("x", 2), ("x", 3)]
+
+
+async def test_a_bug_in_the_store_s_client_loses_no_beat(batcher: Batcher, store: Store) -> None:
+    owner = Owner()
+    store.bug = AttributeError("'NoneType' object has no attribute 'writelines'")
+    batcher.offer(beat("n", 1), owner)
+    assert not await batcher.drain(0.1)
+    store.bug = None
+    assert await batcher.drain(5)
+    assert owner.answers == [(1, BeatOutcome.FINE)]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import typer.main
 
-from muster.agent import sentences
+from muster.agent import sentences, texts
 from muster.agent.config import AgentConfig, variable_of
+from muster.agent.exits import Exit
 from muster.agent.hardware import NoGpuCause
-from muster.agent.run import Exit
 from muster.agent.trouble import Note, Trouble
 from muster.cli import agent as commands
 from muster.wire.closing import CloseCode
@@ -54,10 +55,31 @@ def test_every_reason_of_a_status_has_a_row(reason: Reason, locale: Locale) -> N
 
 
 @pytest.mark.parametrize("locale", LOCALES)
+def test_what_is_said_before_there_is_a_server_is_explained(locale: Locale) -> None:
+    for told in (
+        texts.state_in_use("…", locale),
+        texts.setting("…", "…", "…", locale),
+        texts.nobody_answers(locale),
+        texts.missing_parts(locale),
+        texts.error("INVALID_MESSAGE", {"path": "labels.simulated"}, locale),
+        texts.error("NODE_ID_CONFLICT", {"retry_after_ms": 1}, locale),
+    ):
+        assert f"{told.what} | {told.do}".replace("\n", "<br>") in TEXTS[locale]
+    assert sentences.LEFT_OUT[False][locale] in TEXTS[locale]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("name", ["servers", "labels"])
+def test_a_variable_of_several_says_how_they_are_separated(name: str, locale: Locale) -> None:
+    (row,) = re.findall(rf"^\| `{variable_of(name)}` .*$", TEXTS[locale], re.MULTILINE)
+    assert {"zh": "以逗号分隔", "en": "separated by commas"}[locale] in row
+
+
+@pytest.mark.parametrize("locale", LOCALES)
 def test_every_exit_status_is_explained(locale: Locale) -> None:
     heading = {"zh": "\n## 退出码\n", "en": "\n## Exit statuses\n"}[locale]
     table = TEXTS[locale].partition(heading)[2].partition("\n#")[0]
-    statuses = {int(status) for status in Exit} | {commands.NOBODY_ANSWERS, commands.NOT_SO}
+    statuses = {int(status) for status in Exit}
     assert {int(row) for row in re.findall(r"^\| (\d) \|", table, re.MULTILINE)} == statuses
 
 
@@ -99,3 +121,39 @@ def test_the_deployed_files_set_only_what_there_is() -> None:
     known = {variable_of(name) for name in AgentConfig.__dataclass_fields__}
     for path in (ROOT / "deploy" / "agent").iterdir():
         assert set(re.findall(r"MUSTER_AGENT_\w+", path.read_text("utf-8"))) <= known, path.name
+
+
+DEPLOY = ROOT / "deploy" / "agent"
+WITH_COMMANDS = [*handbook.DOCUMENTS.values(), DEPLOY / "README.md", DEPLOY / "README.zh.md"]
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=lambda path: path.name)
+def test_commands_for_windows_are_such_as_its_shell_takes(path: Path) -> None:
+    text = path.read_text("utf-8")
+    blocks = re.findall(r"```powershell\n(.*?)```", text, re.DOTALL)
+    assert blocks, "no commands for Windows"
+    for block in blocks:
+        assert "&&" not in block
+        assert not re.search(r"^\s*\. ", block, re.MULTILINE)
+        assert "(OI)" not in re.sub(r'"[^"]*"', "", block), "parentheses need quotes"
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=lambda path: path.name)
+def test_no_command_writes_into_the_package_of_the_source(path: Path) -> None:
+    places = re.findall(r"-m venv (\S+)", path.read_text("utf-8"))
+    assert places and "muster" not in places
+
+
+def test_the_windows_service_opens_no_local_api_before_its_folder_is_closed() -> None:
+    names = {env.get("name") for env in ElementTree.parse(DEPLOY / "muster-agent.xml").iter("env")}
+    assert "MUSTER_AGENT_SERVERS" in names
+    assert "MUSTER_AGENT_STATUS_PORT" not in names
+
+
+def test_the_unit_names_documentation_that_the_steps_put_there() -> None:
+    unit = (DEPLOY / "muster-agent.service").read_text("utf-8")
+    (place,) = re.findall(r"^Documentation=file://(\S+)$", unit, re.MULTILINE)
+    for readme in ("README.md", "README.zh.md"):
+        assert f"install -m 644 {readme} {place}" in re.sub(
+            " +", " ", (DEPLOY / readme).read_text("utf-8")
+        )

@@ -1,0 +1,27 @@
+"""`python -m tests.faults`: runs the whole fault suite and writes `docs/reliability.md`.
+
+Further arguments are pytest's; with them only they are run and nothing is written.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+
+from tests.faults.report import DOCUMENT, Collected, document
+
+
+def main(arguments: list[str]) -> int:
+    """pytest's exit status."""
+    collected = Collected()
+    began = time.monotonic()
+    status = pytest.main(["-m", "faults", "tests/faults", "-v", *arguments], plugins=[collected])
+    if not arguments and collected.lines:
+        DOCUMENT.write_text(document(collected.lines, time.monotonic() - began), encoding="utf-8")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""Sequences of faults drawn from a seed: the same seed, the same sequence.
+
+An episode is up to three faults that overlap in time, unless they touch the same; after it all must
+be well again. A sequence is a few episodes on one world.
+"""
+
+from __future__ import annotations
+
+import random
+
+from tests.faults import faults
+
+_MOST_AT_ONCE = 3
+
+
+def episodes(seed: int, count: int) -> list[faults.Together]:
+    """So many episodes of faults a single server can suffer."""
+    dice = random.Random(f"{seed}/sequence")
+    return [_episode(dice) for _ in range(count)]
+
+
+def _episode(dice: random.Random) -> faults.Together:
+    drawn: list[tuple[float, faults.Fault]] = []
+    for _ in range(dice.randint(1, _MOST_AT_ONCE)):
+        fault = _fault(dice)
+        if not any(fault.touches & other.touches for _, other in drawn):
+            drawn.append((round(dice.uniform(0, 40), 1) if drawn else 0.0, fault))
+    return faults.Together(of=tuple(drawn))
+
+
+def _fault(dice: random.Random) -> faults.Fault:
+    lasts = round(dice.choice((5, 20, 50, 80)) * dice.uniform(0.7, 1.3), 1)
+    door = dice.randrange(2)
+    kinds: tuple[faults.Fault, ...] = (
+        faults.StoreRestarted(),
+        faults.StoreRestarted(empty=True),
+        faults.StoreUnreachable(lasts),
+        faults.StoreUnreachable(lasts, refused=True),
+        faults.StorePaused(lasts),
+        faults.WritesRefused(lasts, replicas=dice.random() < 0.5),
+        faults.OneGatewayCutOff(lasts, door=door),
+        faults.GatewayKilled(lasts, door=door),
+        faults.GatewayPaused(lasts, door=door),
+        faults.GatewaysRolled(),
+        faults.SweeperKilled(lasts),
+        faults.SweepersPaused(lasts),
+        faults.HalfOpen(lasts, share=round(dice.uniform(0.1, 0.6), 2)),
+        faults.HalfOpen(lasts, share=0.3, for_ever=True),
+        faults.SlowNetwork(lasts, delay_s=0.1),
+        faults.EverybodyReconnects(),
+        faults.SlowReaders(lasts),
+    )
+    return dice.choice(kinds)

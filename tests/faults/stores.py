@@ -1,0 +1,91 @@
+"""The stores a run may stand on, with what can happen to them.
+
+What changes a store waits for it and blocks: worlds call it in a thread.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from registry.embedded import EmbeddedStore
+from tests.support.clusters import ReplicatedCluster
+from tests.support.sentinels import SentinelStore
+
+
+class StoreUnderTest(Protocol):
+    """What every kind has. `port` is where a proxy can be put before it; 0: it can't."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    def kill(self) -> None:
+        """Ends everything, as a power cut would."""
+        ...
+
+
+class Standalone:
+    """One server."""
+
+    def __init__(self, directory: Path, extra: Sequence[str] = ()) -> None:
+        self._directory = directory
+        self._extra = extra
+        self.server = EmbeddedStore.start(directory, extra=extra)
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    def restart(self, *, empty: bool = False) -> None:
+        """Ends it in order and starts it again on its port, with its data or `empty`."""
+        port = self.server.port
+        self.server.stop()
+        if empty:
+            shutil.rmtree(self._directory)
+        self.server = EmbeddedStore.start(self._directory, port, self._extra)
+
+    def kill(self) -> None:
+        self.server.resume()
+        self.server.kill()
+
+
+class BehindSentinel:
+    """A primary and two replicas behind three sentinels; `clock_offset_s` is how far the clock of
+    the replica is off that is promoted first."""
+
+    port = 0
+
+    def __init__(self, directory: Path, clock_offset_s: float = 0.0) -> None:
+        self.store = SentinelStore.start(
+            directory, clock_offsets_s={1: clock_offset_s} if clock_offset_s else None
+        )
+
+    @property
+    def url(self) -> str:
+        return self.store.url
+
+    def kill(self) -> None:
+        self.store.kill()
+
+
+class Clustered:
+    """Three primaries, each with a replica."""
+
+    port = 0
+
+    def __init__(self, directory: Path) -> None:
+        self.store = ReplicatedCluster.start(directory)
+
+    @property
+    def url(self) -> str:
+        return self.store.url
+
+    def kill(self) -> None:
+        self.store.kill()

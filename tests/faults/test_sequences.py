@@ -1,0 +1,29 @@
+"""Faults one after the other and at once, drawn from a seed.
+
+`FAULTS_SEED=… pytest -m faults tests/faults/test_sequences.py` replays one.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.conftest import Judge, MakeWorld
+from tests.faults.sequence import episodes
+
+EPISODES = 5
+
+
+def test_a_seed_always_draws_the_same_sequence() -> None:
+    assert episodes(7, 20) == episodes(7, 20)
+    assert episodes(7, 20) != episodes(8, 20)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("run", range(4))
+async def test_random_faults(world: MakeWorld, judged: Judge, run: int, seed: int) -> None:
+    """Five episodes of up to three faults at once, drawn from the seed; run."""
+    w = await world(machines=30)
+    for episode in episodes(seed, EPISODES):
+        await w.suffer(episode)
+    await judged(w)

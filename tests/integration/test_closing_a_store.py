@@ -1,0 +1,32 @@
+"""What a process leaves behind at a store when it ends in order: nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from registry.embedded import EmbeddedStore
+from registry.store import Store
+from tests.support.fleet import until
+from tests.support.sentinels import SentinelStore
+
+
+def of_ours(server: EmbeddedStore) -> int:
+    """How many connections of our client library a server has."""
+    return str(server.command("CLIENT", "LIST")).count("lib-name=redis-py")
+
+
+async def test_closing_leaves_no_connection_to_a_sentinel(tmp_path: Path) -> None:
+    made = SentinelStore.start(tmp_path, replicas=0, sentinels=1)
+    try:
+        store = await Store.connect(made.url)
+        await store.ping()
+        everybody = (*made.sentinels, *made.servers)
+        assert all(of_ours(server) for server in everybody)
+        await store.close()
+
+        async def gone() -> bool:
+            return not any(of_ours(server) for server in everybody)
+
+        await until(gone, "no connection is left")
+    finally:
+        made.kill()
