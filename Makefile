@@ -38,8 +38,12 @@ mutants: env ## break each guard in turn: the suite must fail every time
 faults: env ## every fault of the list, half an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
 
-docs: env ## draw the diagrams and tables of docs/ from the code
+docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)
+	$(BIN)/python -m tests.support.pictures
+	$(BIN)/python -m tests.support.handbook
+	$(BIN)/python -m tests.examples $(ARGS)
+	$(BIN)/python -m gateway.api.document $(ARGS)
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

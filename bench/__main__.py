@@ -1,4 +1,4 @@
-"""`python -m bench`: what a heartbeat, a socket and a node cost, each beside a floor.
+"""`python -m bench`: what a heartbeat, a socket, a node and an agent cost, each beside a floor.
 
 Processor time is what the operating system accounts to the process, never wall time; figures are
 medians of repeats; each floor is measured in the same run on the same machine. One run on one
@@ -15,13 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.agent import agent_rows
 from bench.figures import Report
 from bench.gateway import NotMeasuredError, gateway_rows
 from bench.selecting import select_rows
 from bench.store import bytes_per_node, cpu_per_beat
 
 _HERE = Path(__file__).resolve().parent
-_PARTS = ("store", "gateway", "memory", "select")
+_PARTS = ("store", "gateway", "memory", "select", "agent")
 
 
 async def _run(report: Report, parts: list[str], clients: int) -> None:
@@ -39,6 +40,11 @@ async def _run(report: Report, parts: list[str], clients: int) -> None:
             report.rows.append(await bytes_per_node(directory, quick=report.quick))
         if "select" in parts:
             report.rows += await select_rows(directory, quick=report.quick)
+        if "agent" in parts:
+            try:
+                report.rows += await agent_rows(directory, quick=report.quick)
+            except NotMeasuredError as error:
+                report.failures.append(f"agent: {error}")
     report.duration_s = time.monotonic() - begun
 
 

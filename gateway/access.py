@@ -36,9 +36,9 @@ HOW_TO_CONFIGURE = (
     "everybody in without"
 )
 _READ_METHODS = ("GET", "HEAD", "OPTIONS")
-_ALSO_FOR_READERS = re.compile(
-    r"POST /v1/select|POST /v1/nodes/[^/]+/explain|DELETE /v1/holds/[^/]+"
-)
+_ALSO_FOR_READERS = re.compile(r"POST /v1/select|DELETE /v1/holds/[^/]+")
+_PROXIED = ("X-Forwarded-For", "Forwarded")
+"""Headers of a request that a proxy passes on for somebody else."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -177,15 +177,17 @@ def _refuse_other_origins(headers: Mapping[str, str]) -> None:
         raise _foreign("Origin", "this request comes from a page of another site")
 
 
-def _refuse_other_machines(headers: Mapping[str, str], scope: Scope) -> None:
+def _refuse_other_machines(headers: Headers, scope: Scope) -> None:
     """A name that someone made point here (DNS rebinding), or a proxy that speaks for others."""
     host = headers.get("host", "")
     name, colon, port = host.rpartition(":")
     if not is_loopback(name if colon and port.isdigit() else host):
         raise _foreign("Host", "this gateway answers without a token only as localhost")
+    passed_on = [header for header in _PROXIED if header in headers]
     client = scope.get("client")
-    if client and not is_loopback(client[0]):
-        raise _foreign("X-Forwarded-For", "this gateway answers without a token only locally")
+    if passed_on or (client and not is_loopback(client[0])):
+        header = passed_on[0] if passed_on else _PROXIED[0]
+        raise _foreign(header, "this gateway answers without a token only locally")
 
 
 def _foreign(header: str, title: str) -> ProblemError:

@@ -8,19 +8,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from gateway import api
 from gateway.access import Access
+from gateway.api.routing import routes
 from gateway.connection import Connection
 from gateway.gate import Gate
 from gateway.guard import Guard
 from gateway.metrics import CONTENT_TYPE, Metrics
-from gateway.problem import ProblemError, on_problem, on_store_away
+from gateway.problem import ProblemError, on_http, on_problem, on_store_away
 from gateway.settings import GatewaySettings
 from gateway.transport import Transport
 from muster.wire.codec import JSON, MSGPACK
@@ -49,27 +50,37 @@ def make_app(settings: GatewaySettings) -> Starlette:
         registry = await Registry.connect(settings)
         await _examine(registry)
         gate = Gate(settings, registry, measured)
+        # Connections of its own for HTTP: however many ask, nodes' beats find theirs free.
+        asked = await Registry.connect(settings)
         app.state.gate = gate
-        app.state.registry = registry
+        app.state.registry = asked
         await gate.start()
         access.announce()
         try:
             yield {"stall_clock": gate.clock, "buffers": gate.buffers}
         finally:
             await gate.stop()
+            await asked.close()
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         routes=[
             WebSocketRoute("/ws/node", node_socket),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            *api.routes(),
+            *routes(settings),
         ],
         middleware=[Middleware(Guard, access=access, settings=settings, metrics=measured)],
-        exception_handlers={ProblemError: on_problem, StoreUnavailable: on_store_away},
+        exception_handlers={
+            ProblemError: on_problem,
+            StoreUnavailable: on_store_away,
+            HTTPException: on_http,
+        },
     )
+    # A redirect would lose the body of a POST, and hide that the path is not the documented one.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _examine(registry: Registry) -> None:

@@ -19,12 +19,12 @@ from gateway.ownership import Claim
 from gateway.session import Session, new_sid
 from gateway.tokens import TokenCheck
 from muster.wire.closing import CloseCode
-from muster.wire.errors import ErrorCode
+from muster.wire.errors import SIMULATED_PATH, ErrorCode
 from muster.wire.messages import SUPPORTED_SCHEMAS, HeartbeatAck, Register, RegisterAck
 from registry import capabilities as can
-from registry.errors import StoreUnavailable
+from registry.errors import Contended, StoreUnavailable
 from registry.logs import log
-from registry.model import NewRegistration, Registered, Stale, Status
+from registry.model import NewRegistration, OperatorLabels, Registered, Stale, Status
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -44,12 +44,13 @@ def new_node_id() -> str:
 class Enrolment:
     """Handles `node_register` on one socket."""
 
-    __slots__ = ("_assigned", "_bucket", "_connection", "own_sid")
+    __slots__ = ("_assigned", "_bucket", "_connection", "_lets_simulated_in", "own_sid")
 
     def __init__(self, connection: Connection, now: float) -> None:
         settings = connection.services.settings
         self._connection = connection
         self._bucket = TokenBucket(settings.registrations_burst, settings.registrations_per_s, now)
+        self._lets_simulated_in = settings.lets_simulated_in
         self._assigned = False
         self.own_sid = ""
 
@@ -76,6 +77,9 @@ class Enrolment:
             connection.refuse(ErrorCode.UNAUTHORIZED)
             connection.close(CloseCode.UNAUTHORIZED)
             return "UNAUTHORIZED"
+        if message.labels.get("simulated") == "true" and not self._lets_simulated_in:
+            connection.refuse(ErrorCode.INVALID_MESSAGE, path=SIMULATED_PATH, expected="a real GPU")
+            return "INVALID_MESSAGE"
         if connection.node_id and message.node_id and message.node_id != connection.node_id:
             connection.refuse_id(connection.node_id)
             return "INVALID_MESSAGE"
@@ -87,7 +91,7 @@ class Enrolment:
             result = await self._attempt(message, arrived)
             if result is not None:
                 return result
-        raise StoreUnavailable("the record changes faster than it can be read")
+        raise Contended("the record changes faster than it can be read")
 
     async def _attempt(self, message: Register, arrived: float) -> str | None:
         """One look and one write; None if the store moved on in between."""
@@ -146,7 +150,7 @@ class Enrolment:
     ) -> str | None:
         connection = self._connection
         assert isinstance(claim.decision, Accept)
-        incoming = prepare(message)
+        incoming = prepare(message, claim.labels)
         former = connection.session
         former_id = connection.node_id
         connection.incoming = incoming
@@ -230,16 +234,16 @@ class Enrolment:
             connection.incoming = None
 
 
-def prepare(message: Register) -> Session:
-    """A session about to begin with this registration."""
-    capabilities = can.capabilities(message)
+def prepare(message: Register, labels: OperatorLabels) -> Session:
+    """A session about to begin with this registration, under an operator's labels."""
     return Session(
         sid=new_sid(),
         register=message,
-        digest=can.digest(message),
-        capabilities=capabilities,
+        digest=can.digest(message, labels.values),
+        capabilities=can.capabilities(message, labels.values),
         hardware_digest=can.hardware_digest(message),
         warnings=tuple(message.warnings),
+        labels=labels,
     )
 
 
@@ -280,6 +284,7 @@ def new_registration(
         floor_version=floor_version,
         window=window,
         intent=intent,
+        label_stamp=incoming.labels.stamp,
         arrived=arrived,
     )
 

@@ -250,8 +250,10 @@ def _waits_for(
 
 def _drain(detail: NodeDetail, facts: Facts, locale: Locale) -> Waiting:
     s = detail.subject
-    if s.intent is not None and s.reason in (Reason.DRAINED, Reason.DRAIN_TIMEOUT):
+    if s.intent is not None and s.reason == Reason.DRAINED:
         return _waiting("operator", locale)
+    if s.intent is not None and s.reason == Reason.DRAIN_TIMEOUT:
+        return _waiting("jobs_to_end", locale, s.load)
     if facts.leave:
         ran = facts.now - facts.leave_at - (facts.unobserved - facts.leave_unobserved)
         allowed = facts.leave_timeout_ms

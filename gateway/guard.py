@@ -1,8 +1,8 @@
 """What every request to /v1 passes before an endpoint sees it.
 
-In this order: who asks and whether they may (`gateway.access`), how often, how much they send, how
-long it takes. Who was refused the first is counted for the second too, so that guessing has its
-limit. Everything else, as the node socket, health and metrics, passes by untouched.
+In this order: who asks (`gateway.access`), how often, whether they may, how much they send, how
+long it takes. Who is not known or may not is counted all the same, so that guessing has its limit.
+Everything else, as the node socket, health and metrics, passes by untouched.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class Guard:
         except ProblemError:
             self._pace((None, address))
             raise
-        demand(principal, role_needed(scope["method"], scope["path"]))
         self._pace((principal.name, address))
+        demand(principal, role_needed(scope["method"], scope["path"]))
         return principal
 
     def _pace(self, key: tuple[str | None, str]) -> None:

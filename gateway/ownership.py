@@ -10,7 +10,7 @@ from gateway.admission import Ask, Attempt, Decision, Duplicate, Holder, Policy,
 from gateway.relay import Relay
 from registry.keys import partition_of
 from registry.logs import log
-from registry.model import Existing
+from registry.model import UNLABELLED, Existing, OperatorLabels
 from registry.registry import Registry
 
 logger = logging.getLogger("muster.gateway.ownership")
@@ -18,10 +18,12 @@ logger = logging.getLogger("muster.gateway.ownership")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A decision, and the record it was made on: the store must still be so when it is written."""
+    """A decision, and the record it was made on, with the operator's labels: the store must still
+    be so when it is written."""
 
     decision: Decision
     existing: Existing | None
+    labels: OperatorLabels = UNLABELLED
 
 
 class Ownership:
@@ -35,7 +37,8 @@ class Ownership:
 
     async def claim(self, node_id: str, attempt: Attempt) -> Claim:
         """Decides one claim; waits while a holder is asked. Raises StoreUnavailable."""
-        existing = await self._registry.existing(node_id)
+        known = await self._registry.known(node_id)
+        existing = known.record
         holder = await self._holder(existing)
         decision = self._decide(existing, attempt, holder)
         if isinstance(decision, Ask):
@@ -43,7 +46,7 @@ class Ownership:
             decision = self._decide(existing, attempt, holder)
         if isinstance(decision, Duplicate) and existing is not None:
             await self._note(existing, attempt)
-        return Claim(decision, existing)
+        return Claim(decision, existing, known.labels)
 
     def _decide(self, existing: Existing | None, attempt: Attempt, holder: Holder) -> Decision:
         now_ms = self._registry.clock.now_ms()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from registry.errors import Contended
+
 
 class ProblemError(Exception):
-    """An HTTP request can't be served as asked. `more` are members of the document."""
+    """An HTTP request can't be served as asked. `more` are members of the document, whose `type`
+    leads to what the page at /docs says of the code."""
 
     def __init__(
         self,
@@ -28,7 +32,7 @@ class ProblemError(Exception):
 
     def response(self) -> Response:
         body = {
-            "type": "about:blank",
+            "type": f"/docs#{self.code}",
             "title": self.title,
             "status": self.status,
             "code": self.code,
@@ -38,12 +42,15 @@ class ProblemError(Exception):
 
 
 class BadParameterError(ProblemError):
-    """A parameter is not what it must be; `parameter` names it."""
+    """A parameter is not what it must be; `parameter` names it, `nearest` what may be meant."""
 
-    def __init__(self, parameter: str, expected: str) -> None:
-        super().__init__(
-            400, "INVALID_PARAMETER", f"{parameter}: expected {expected}", parameter=parameter
-        )
+    def __init__(self, parameter: str, expected: str, nearest: str | None = None) -> None:
+        title = f"{parameter}: expected {expected}"
+        more = {"parameter": parameter, "expected": expected}
+        if nearest is not None:
+            title += f"; did you mean {nearest}?"
+            more["did_you_mean"] = nearest
+        super().__init__(400, "INVALID_PARAMETER", title, None, **more)
 
 
 async def on_problem(_: Request, error: Exception) -> Response:
@@ -52,9 +59,16 @@ async def on_problem(_: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def on_store_away(_: Request, __: Exception) -> Response:
-    """Answers a request while the store can't be asked."""
-    problem = ProblemError(503, "UNAVAILABLE", "the store can't be asked right now")
-    response = problem.response()
-    response.headers["Retry-After"] = "1"
-    return response
+async def on_http(_: Request, error: Exception) -> Response:
+    """Answers for paths nobody knows, and methods a path does not know."""
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}[error.status_code]
+    return ProblemError(error.status_code, code, error.detail, error.headers).response()
+
+
+async def on_store_away(_: Request, error: Exception) -> Response:
+    """Answers a request while the store can't be asked, or can't be kept up with."""
+    title = "the store can't be asked right now"
+    if isinstance(error, Contended):
+        title = "the record changes faster than it can be read; try again"
+    return ProblemError(503, "UNAVAILABLE", title, {"Retry-After": "1"}).response()

@@ -18,9 +18,8 @@ import dataclasses
 import logging
 import random
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from gateway.clock import monotonic
 from gateway.enrolment import adopt, new_registration, prepare
@@ -49,19 +48,19 @@ logger = logging.getLogger("muster.gateway.pulse")
 
 _COUNTED = (BeatOutcome.FINE, BeatOutcome.TELL, BeatOutcome.LOWER)
 _RENEWED = (BeatOutcome.FOREIGN, BeatOutcome.OLDER, BeatOutcome.MISSING, BeatOutcome.SILENT)
-_LOOKS = 5
+_LOOKS = 20
 
 
 class Pulse:
     """Handles what a registered node reports on one socket."""
 
-    __slots__ = ("_connection", "_former", "_idle", "_renewing", "_tasks", "_under_way")
+    __slots__ = ("_connection", "_former", "_idle", "_tasks", "_under_way", "_writing")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._under_way = 0
         self._idle: asyncio.Event | None = None
-        self._renewing: asyncio.Lock | None = None
+        self._writing: asyncio.Lock | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         self._former: str = ""
 
@@ -91,7 +90,7 @@ class Pulse:
             jobs=message.usage.running_jobs or 0,
             capacity=can.capacity(session.register, message),
             relayed=session.version,
-            report=pack_report(message),
+            report=can.pack_report(message),
             session=session.session,
         )
         self._under_way += 1
@@ -221,8 +220,7 @@ class Pulse:
     async def _renew(self, kind: str, beat: Beat) -> None:
         """Registers again what the socket still proves to be alive, then counts the beat."""
         connection = self._connection
-        self._renewing = self._renewing or asyncio.Lock()
-        async with self._renewing:
+        async with self._alone():
             session = connection.session
             if session is not None and session.sid == beat.sid:
                 async with connection.services.renewals:
@@ -235,7 +233,8 @@ class Pulse:
         connection = self._connection
         registry = connection.services.registry
         for _ in range(_LOOKS):
-            seen = await connection.insist(lambda: registry.existing(beat.node_id))
+            known = await connection.insist(lambda: registry.known(beat.node_id))
+            seen = known.record
             if seen is None:
                 kind = "restore"
             elif seen.sid != session.sid and seen.session > session.session:
@@ -243,7 +242,7 @@ class Pulse:
                 return False
             elif seen.sid == session.sid and not _silent(seen.status, seen.reason):
                 return True  # nothing to renew any more: the beat asks again
-            incoming = prepare(session.register)
+            incoming = prepare(session.register, known.labels)
             incoming.warnings = session.warnings
             incoming.intent = session.intent
             incoming.window = session.window if kind == "restore" else ""
@@ -307,51 +306,63 @@ class Pulse:
         )
 
     async def _update(self, updated: Register) -> None:
-        """What the node can do changed: the store learns it before the beat counts.
+        """What the node can do changed: the store learns it before the beat counts. What it could
+        not be told stays new, so that the next beat tries again.
 
         A report of what was not said before changes the record; capabilities may be the same."""
-        connection = self._connection
-        session = connection.session
-        assert session is not None
-        if updated == session.register:
-            return
-        registration = can.pack(updated)
-        capabilities, digest = can.capabilities(updated), can.digest(updated)
-        node_id = connection.node_id
+        async with self._alone():  # a renewal writes what the session held when it began
+            session = self._connection.session
+            if session is not None and updated != session.register:
+                await self._write(session, updated)
+
+    async def _write(self, session: Session, updated: Register) -> None:
+        registry = self._connection.services.registry
+        node_id = self._connection.node_id
         assert node_id is not None
+        registration = can.pack(updated)
         for _ in range(_LOOKS):
-            done = await connection.insist(
-                lambda: connection.services.registry.update(
-                    node_id,
-                    session.sid,
-                    session.digest,
-                    session.capabilities,
-                    registration,
-                    digest,
-                    capabilities,
-                    updated.accept_public_jobs,
-                    can.capacity(updated, None),
-                    can.largest_gpu_gb(updated),
-                )
+            labels = session.labels
+            capabilities = can.capabilities(updated, labels.values)
+            digest = can.digest(updated, labels.values)
+            write = partial(
+                registry.update,
+                node_id,
+                session.sid,
+                session.digest,
+                session.capabilities,
+                registration,
+                digest,
+                capabilities,
+                updated.accept_public_jobs,
+                can.capacity(updated, None),
+                can.largest_gpu_gb(updated),
+                labels.stamp,
             )
-            if done or not await self._look_again(session):
-                break
-        if connection.session is not None:
-            current = connection.session
-            current.register = updated
-            current.hardware_digest = can.hardware_digest(updated)
-            current.digest, current.capabilities = digest, capabilities
+            if await self._connection.insist(write):
+                session.register = updated
+                session.hardware_digest = can.hardware_digest(updated)
+                session.digest, session.capabilities = digest, capabilities
+                return
+            if not await self._look_again(session):
+                return
 
     async def _look_again(self, session: Session) -> bool:
         """A change was refused as stale: whether the session still holds, now seen anew."""
         connection = self._connection
         assert connection.node_id is not None
         node_id = connection.node_id
-        seen = await connection.insist(lambda: connection.services.registry.existing(node_id))
+        known = await connection.insist(lambda: connection.services.registry.known(node_id))
+        seen = known.record
         if seen is None or seen.sid != session.sid:
             return False
         session.digest, session.capabilities = seen.digest, seen.capabilities
+        session.labels = known.labels
         return True
+
+    def _alone(self) -> asyncio.Lock:
+        """Held by whoever writes what the session holds."""
+        self._writing = self._writing or asyncio.Lock()
+        return self._writing
 
     # Bookkeeping
 
@@ -390,22 +401,6 @@ class Pulse:
         self._under_way -= 1
         if self._under_way == 0 and self._idle is not None:
             self._idle.set()
-
-
-def pack_report(message: Heartbeat) -> bytes:
-    """What people see of a heartbeat, as it came; numbers no record can hold are left out."""
-    report = {
-        "resource_usage": message.raw,
-        "timestamp": message.timestamp,
-        "health_ok": message.health_ok,
-        "health_reason": message.health_reason,
-        "report_warnings": message.warnings,
-    }
-    try:
-        return msgspec.msgpack.encode(report)
-    except (OverflowError, ValueError, TypeError, RecursionError):
-        shown = report | {"resource_usage": None, "timestamp": None}
-        return msgspec.msgpack.encode(shown)
 
 
 def _silent(status: str, reason: str) -> bool:

@@ -53,6 +53,9 @@ def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
         ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
+        # uvicorn alone would believe these headers of whoever asks from this machine.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         access_log=False,
         backlog=BACKLOG,
         server_header=False,

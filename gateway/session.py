@@ -6,7 +6,15 @@ import secrets
 from dataclasses import dataclass
 
 from muster.wire.messages import Register
-from registry.model import Change, Reason, Registered, Status, Verdict
+from registry.model import (
+    UNLABELLED,
+    Change,
+    OperatorLabels,
+    Reason,
+    Registered,
+    Status,
+    Verdict,
+)
 
 WINDOW = 5
 
@@ -19,7 +27,8 @@ def new_sid() -> str:
 @dataclass(slots=True)
 class Session:
     """One session. `version` is the last one told to the node; `window` the last verdicts the
-    store counted, newest first; `intent` the operator's drain the node was told of, or ''."""
+    store counted, newest first; `intent` the operator's drain the node was told of, or ''; `labels`
+    the operator's as last seen: digest and capabilities are made with them."""
 
     sid: str
     register: Register
@@ -27,6 +36,7 @@ class Session:
     capabilities: tuple[str, ...]
     hardware_digest: str
     warnings: tuple[str, ...] = ()
+    labels: OperatorLabels = UNLABELLED
     session: int = 0
     version: int = 0
     status: str = Status.REGISTERING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Literal
 
 from gateway.loopback import is_loopback
@@ -31,6 +32,11 @@ class GatewaySettings(RegistrySettings):
         "If given, a node must show one of these, comma separated, to connect.",
         secret=True,
     )
+    allow_simulated: bool | None = setting(
+        None,
+        "Whether nodes whose GPUs are simulated are let in; they say so by the label "
+        "simulated=true. If not given: only while the gateway listens on a loopback address.",
+    )
     api_tokens: list[str] = setting(
         [],
         f"Who may use /v1, comma separated: {FORM}, as `muster token new` prints it.",
@@ -49,6 +55,19 @@ class GatewaySettings(RegistrySettings):
     api_body_bytes: int = setting(65_536, "The largest body of a request to /v1.")
     api_timeout_s: float = setting(
         10.0, "How long a request to /v1 may take before it is answered 503."
+    )
+    select_max_cpu_percent: float | None = setting(
+        None, "The busiest CPU a machine may report to be selected, unless a request says so."
+    )
+    select_max_gpu_percent: float | None = setting(None, "The same for its GPUs.")
+    select_max_mem_percent: float | None = setting(None, "The same for its memory.")
+    select_max_gpu_queue_length: float | None = setting(
+        None, "The same for the number of jobs that wait for its GPUs."
+    )
+    trusted_proxies: list[str] = setting(
+        [],
+        "Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed; nobody's if not given.",
     )
     tls_cert_file: str | None = setting(
         None,
@@ -124,12 +143,19 @@ class GatewaySettings(RegistrySettings):
                 bool(getattr(self, name)) or not other,
                 "a file, as certificate and key go together",
             )
+        for text in self.trusted_proxies:
+            self.require("trusted_proxies", _is_network(text), "addresses or networks: 10.0.0.0/8")
         self.require("reap_factor", self.reap_factor >= 1, "at least 1")
         self.require(
             "max_report_bytes",
             self.max_report_bytes <= self.max_message_bytes,
             f"at most the largest message ({self.max_message_bytes})",
         )
+
+    @property
+    def lets_simulated_in(self) -> bool:
+        """Whether a node may pretend its GPUs."""
+        return self.on_loopback if self.allow_simulated is None else self.allow_simulated
 
     @property
     def on_loopback(self) -> bool:
@@ -143,4 +169,21 @@ class GatewaySettings(RegistrySettings):
         return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
 
     def may_be_zero(self) -> tuple[str, ...]:
-        return (*super().may_be_zero(), "port", "batch_window_s", "drain_window_s")
+        return (
+            *super().may_be_zero(),
+            "port",
+            "batch_window_s",
+            "drain_window_s",
+            "select_max_cpu_percent",
+            "select_max_gpu_percent",
+            "select_max_mem_percent",
+            "select_max_gpu_queue_length",
+        )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from registry.clock import StoreClock
@@ -40,6 +41,8 @@ class Base:
         self.store = store
         self.settings = settings
         self.keys = Keys(settings.redis_prefix)
+        # Looks over the whole fleet: two at a time, whoever asks for them.
+        self.walks = asyncio.Semaphore(2)
 
     @property
     def clock(self) -> StoreClock:

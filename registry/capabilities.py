@@ -193,15 +193,20 @@ def unpack_labels(packed: bytes | None) -> dict[str, str]:
 
 
 def pack_report(heartbeat: Heartbeat) -> bytes:
-    """A heartbeat as the store keeps it for people: its usage as it came, health, warnings."""
-    report: dict[str, Any] = {"resource_usage": heartbeat.raw}
-    if heartbeat.timestamp is not None:
-        report["timestamp"] = heartbeat.timestamp
-    if heartbeat.health_ok is not None:
-        report["health"] = {"ok": heartbeat.health_ok, "reason": heartbeat.health_reason}
-    if heartbeat.warnings:
-        report["report_warnings"] = list(heartbeat.warnings)
-    return msgspec.msgpack.encode(report)
+    """A heartbeat as the store keeps it for people: its usage as it came, health, warnings.
+    Numbers that no record can hold are left out."""
+    report = {
+        "resource_usage": heartbeat.raw,
+        "timestamp": heartbeat.timestamp,
+        "health_ok": heartbeat.health_ok,
+        "health_reason": heartbeat.health_reason,
+        "report_warnings": heartbeat.warnings,
+    }
+    try:
+        return msgspec.msgpack.encode(report)
+    except (OverflowError, ValueError, TypeError, RecursionError):
+        shown = report | {"resource_usage": None, "timestamp": None}
+        return msgspec.msgpack.encode(shown)
 
 
 def _of_models(register: Register) -> Iterator[str]:

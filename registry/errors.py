@@ -2,7 +2,8 @@
 
 StoreError
 ├── StoreUnavailable   the store can't be asked now; retry later
-│   └── StoreRefused   it answers, but refuses writes (memory, replicas, read-only)
+│   ├── StoreRefused   it answers, but refuses writes (memory, replicas, read-only)
+│   └── Contended      a record changed between every look and the act that followed
 └── StoreMisbehaved    a script answered what it never answers: our bug
 """
 
@@ -19,6 +20,10 @@ class StoreUnavailable(StoreError):  # noqa: N818 (named for what it says)
 
 class StoreRefused(StoreUnavailable):
     """The store answers but refuses writes: out of memory, too few replicas, or read-only."""
+
+
+class Contended(StoreUnavailable):
+    """A record changed each time between being read and being acted on; nothing was done."""
 
 
 class StoreMisbehaved(StoreError):  # noqa: N818

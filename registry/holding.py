@@ -13,7 +13,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from registry.base import Base, ms, text
+from registry.base import Base, ms, number, text
 from registry.keys import partition_of
 from registry.model import Selected
 from registry.subject import Subject
@@ -47,8 +47,9 @@ def node_of(hold_id: str) -> str | None:
 class Holding(Base):
     """Takes and ends holds; one method = one script."""
 
-    async def hold(self, subject: Subject, hold_id: str, hold_ms: int) -> Selected | None:
-        """Takes a place on a node, if it still is what was judged and has room; else None."""
+    async def hold(self, subject: Subject, hold_id: str, hold_ms: int) -> Selected | str:
+        """Takes a place on a node, if it still is what was judged and has room; else why not:
+        `status_not_ready`, `not_live`, `capacity_exceeded`, or `changed` since it was judged."""
         k, id_ = self.keys, subject.node_id
         reply = await self.store.call(
             "hold",
@@ -59,7 +60,7 @@ class Holding(Base):
             ],
         )  # fmt: skip
         if reply[0] != b"ok":
-            return None
+            return text(reply[1])
         load, capacity, age, expires = (int(value) for value in reply[1:5])
         return Selected(id_, load, capacity, age, text(reply[5]), hold_id, expires)
 
@@ -75,16 +76,19 @@ class Holding(Base):
         return bool(reply)
 
     async def holds(self, node_id: str) -> list[Hold]:
-        """A node's holds, the one that ends first first; some may have ended since its last
-        report."""
-        reply = await self.store.commands(
-            [("ZRANGE", self.keys.holds(node_id), 0, -1, "WITHSCORES")]
+        """A node's open holds, the one whose time is over first first."""
+        found, reported = await self.store.commands(
+            [
+                ("ZRANGE", self.keys.holds(node_id), 0, -1, "WITHSCORES"),
+                ("HGET", self.keys.node(node_id), "rat"),
+            ]
         )
-        flat = [part for pair in reply[0] for part in pair] if _paired(reply[0]) else reply[0]
-        return [
+        flat = [part for pair in found for part in pair] if _paired(found) else found
+        holds = [
             Hold(text(name), int(float(end)))
             for name, end in zip(flat[::2], flat[1::2], strict=True)
         ]
+        return [hold for hold in holds if hold.expires > number(reported)]
 
 
 def _paired(reply: list[object]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from registry.base import Base, lines, ms, number, text
 from registry.errors import StoreUnavailable
 from registry.keys import partition_of
-from registry.model import Change, Decision, Facts, Patrolled, Stale, Status
+from registry.model import Act, Change, Decision, Facts, Patrolled, Stale, Status
 
 
 class Judging(Base):
@@ -268,4 +268,7 @@ def _facts(node_id: str, now: int, unobserved: int, row: Any) -> Facts:
         degraded_at=number(r[25]),
         last_verdict=text(r[26]),
         due=int(x[2]),
+        intended=Act(text(x[7]), text(x[8]), int(x[4])) if x[3] else None,
+        left=Act(text(r[27]) or node_id, text(r[28]), number(r[19])) if r[18] else None,
+        resumed=Act(text(r[29]), text(r[30]), number(r[31])) if r[31] else None,
     )

@@ -50,6 +50,16 @@ class Keys:
         """The answer to one request, so that asking again gets the same one."""
         return f"{self._heads[partition_of(request_id)]}req:{request_id}"
 
+    def looked_at(self, node_id: str) -> tuple[str, str, str, str]:
+        """Record, intent, TTL key and holds: what is read to judge a node."""
+        head = self._heads[partition_of(node_id)]
+        return (
+            f"{head}n:{node_id}",
+            f"{head}intent:{node_id}",
+            f"{head}ttl:{node_id}",
+            f"{head}holds:{node_id}",
+        )
+
     def due(self, partition: int) -> str:
         return f"{self._heads[partition]}due"
 
@@ -104,6 +114,12 @@ class Keys:
 
     def sweepers(self) -> str:
         return f"{self.prefix}:{{sw}}:all"
+
+    def brakes(self) -> str:
+        return f"{self.prefix}:{{sw}}:brakes"
+
+    def brake_released(self) -> str:
+        return f"{self.prefix}:{{sw}}:brake_released"
 
     def mass_expiry(self) -> str:
         return f"{self.prefix}:{{sw}}:mass_expiry"

@@ -7,8 +7,10 @@ equality. Nothing here does I/O.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 
@@ -87,6 +89,27 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """Who did something to a node, why, and when (ms)."""
+
+    who: str
+    why: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorLabels:
+    """An operator's labels on a node. `stamp` is random and changes with them; '' = there are
+    none."""
+
+    values: Mapping[str, str]
+    stamp: str
+
+
+UNLABELLED = OperatorLabels(MappingProxyType({}), "")
+
+
+@dataclass(frozen=True, slots=True)
 class Existing:
     """What the store knows of a node when somebody asks to register under its id."""
 
@@ -111,12 +134,22 @@ class Existing:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """All that stands under an id: its record, if there is one, and the operator's labels, which
+    outlive it."""
+
+    record: Existing | None
+    labels: OperatorLabels
+
+
+@dataclass(frozen=True, slots=True)
 class NewRegistration:
     """An admitted registration, ready to be written.
 
     `kind` is `register` (a new life), `resume` (same life, new socket), `revive` (offline by
     silence, its socket lives) or `restore` (the store lost it, its socket lives). For `restore`,
     `window` holds the verdicts the gateway kept, newest first, and `intent` what it was told.
+    `label_stamp` is that of the operator's labels which digest and capabilities are made with.
     """
 
     node_id: str
@@ -139,6 +172,7 @@ class NewRegistration:
     floor_version: int = 0
     window: str = ""
     intent: str = ""
+    label_stamp: str = ""
     arrived: float | None = None
 
 
@@ -207,7 +241,9 @@ class BeatAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a sweeper judges one node by, read in one script (see `scripts/facts.lua`)."""
+    """Everything a sweeper judges one node by, read in one script (see `scripts/facts.lua`).
+
+    Nothing is judged by the acts; they say who is behind what is judged."""
 
     node_id: str
     now: int
@@ -246,6 +282,14 @@ class Facts:
     degraded_at: int
     last_verdict: str
     due: int
+    intended: Act | None = None
+    left: Act | None = None
+    resumed: Act | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Taken away by an operator: kept only so that no late beat brings it back."""
+        return self.status is Status.OFFLINE and self.reason == Reason.REMOVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ class Once(Base):
         """Notes what is about to be done; False if another asker has taken over."""
         return await self._settle(request_id, work.token, "plan", plan)
 
+    async def forget_answer(self, request_id: str, answer: str) -> None:
+        """An answer holds no longer: whoever asks next gets a new one."""
+        await self.store.call("forget", [self.keys.request(request_id)], [answer])
+
     async def _settle(self, request_id: str, token: str, what: str, value: str) -> bool:
         reply = await self.store.call(
             "settle", [self.keys.request(request_id)], [token, what, value, ms(LEASE_S)]

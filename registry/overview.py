@@ -15,11 +15,14 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
-from registry.base import ms, number, text
+from registry.base import Base, ms, number, text
 from registry.capabilities import CORE
 from registry.keys import PARTITIONS
 from registry.listing import Filter
+from registry.looks import Looks
 from registry.model import Status
+from registry.settings import RegistrySettings
+from registry.store import Store
 from registry.subject import Subject
 from registry.surveying import Surveying
 
@@ -45,11 +48,29 @@ class Watch(Struct, frozen=True):
 
 
 class MassExpiry(Struct, frozen=True):
-    """Much of the fleet went silent at once, seen by a sweeper in its partitions."""
+    """Much of the fleet went silent at once: so many as one sweeper saw in its partitions."""
 
     at: int
     lost: int
     living: int
+
+
+class Braking(Struct, frozen=True):
+    """Sweepers mark silent nodes slowly, since when and until when at most, ms; `waiting` of them
+    are not called offline yet. None of them is selectable."""
+
+    since: int
+    until: int
+    waiting: int
+
+
+class _OwnBrake(Struct, frozen=True):
+    """What one sweeper says of its partitions; holds until `fresh_until`, ms."""
+
+    since: int
+    until: int
+    waiting: int
+    fresh_until: int
 
 
 class Overview(Struct, frozen=True):
@@ -70,6 +91,7 @@ class Overview(Struct, frozen=True):
     sweepers: int
     watch: Watch
     mass_expiry: MassExpiry | None
+    brake: Braking | None
 
 
 @dataclass(slots=True)
@@ -93,16 +115,25 @@ class _Counts:
 class Overseeing(Surveying):
     """Counts; reads only."""
 
+    def __init__(self, store: Store, settings: RegistrySettings) -> None:
+        super().__init__(store, settings)
+        self._overviews: Looks[Overview] = Looks(at_once=1)
+
     async def overview(self, scope: Filter | None = None) -> Overview:
-        """The fleet, or with `scope` those of its nodes that the asker may know of."""
-        survey, alive, watch, mass = await asyncio.gather(
-            self.survey(self.settings.overview_most),
-            self._alive(),
-            self._watched(),
-            self._mass_expiry(),
+        """The fleet, or with `scope` those of its nodes that the asker may know of. Who asks at
+        the same time shares one look."""
+        return await self._overviews.share(scope, lambda: self._overview(scope))
+
+    async def _overview(self, scope: Filter | None) -> Overview:
+        await self.synchronise()
+        survey, alive, watch = await asyncio.gather(
+            self.survey(self.settings.overview_most, scope=scope), self._alive(), self._watched()
+        )
+        mass, brakes = await self.store.commands(
+            [("GET", self.keys.mass_expiry()), ("HVALS", self.keys.brakes())]
         )
         timeout = ms(self.settings.heartbeat_timeout_s)
-        seen = [s for s in survey.subjects if scope is None or scope.shows(s, timeout)]
+        seen = survey.subjects
         statuses = Counter({status.value: 0 for status in Status})
         if scope is None:
             statuses.update(await self._statuses())
@@ -132,7 +163,8 @@ class Overseeing(Surveying):
             gateways=alive[0],
             sweepers=alive[1],
             watch=watch,
-            mass_expiry=mass,
+            mass_expiry=msgspec.json.decode(mass, type=MassExpiry) if mass else None,
+            brake=_together(brakes, self.clock.now_ms()),
         )
 
     async def _statuses(self) -> dict[str, int]:
@@ -164,7 +196,7 @@ class Overseeing(Surveying):
                 for command in (("GET", self.keys.swept(p)), ("GET", self.keys.unobserved(p)))
             ]
         )
-        now = await self.synchronise()
+        now = self.clock.now_ms()
         swept = [number(text(reply).split(" ")[0]) for reply in replies[::2] if reply]
         ages = [max(0, now - at) for at in swept]
         fresh = ms(self.settings.unobserved_gap_s)
@@ -175,9 +207,9 @@ class Overseeing(Surveying):
             unobserved_ms=max((number(reply) for reply in replies[1::2]), default=0),
         )
 
-    async def _mass_expiry(self) -> MassExpiry | None:
-        reply = await self.store.commands([("GET", self.keys.mass_expiry())])
-        return msgspec.json.decode(reply[0], type=MassExpiry) if reply[0] else None
+
+class Alarms(Base):
+    """What sweepers tell of the fleet as a whole, and operators answer."""
 
     async def note_mass_expiry(self, lost: int, living: int, keep_s: float) -> None:
         """Notes, for `keep_s`, that much of the fleet fell silent at once."""
@@ -185,6 +217,54 @@ class Overseeing(Surveying):
         await self.store.commands(
             [("SET", self.keys.mass_expiry(), msgspec.json.encode(seen), "PX", ms(keep_s))]
         )
+
+    async def note_brake(
+        self, owner: str, since: int, until: int, waiting: int, keep_s: float
+    ) -> None:
+        """Notes, for `keep_s`, that a sweeper marks silent nodes slowly."""
+        told = _OwnBrake(since, until, waiting, self.clock.now_ms() + ms(keep_s))
+        key = self.keys.brakes()
+        await self.store.commands(
+            [
+                ("HSET", key, owner, msgspec.json.encode(told)),
+                ("PEXPIRE", key, ms(self.settings.offline_brake_most_s + keep_s)),
+            ]
+        )
+
+    async def forget_brake(self, owner: str) -> None:
+        """Notes that a sweeper's brake has let go."""
+        await self.store.commands([("HDEL", self.keys.brakes(), owner)])
+
+    async def release_brake(self, who: str, why: str) -> bool:
+        """Lets go of the brake: whoever is silent is called so at once. Whether it held."""
+        now = await self.synchronise()
+        keep_ms = ms(self.settings.offline_brake_most_s)
+        event = ("type", "operator_release_brake", "who", who, "why", why, "at", now)
+        held, *_ = await self.store.commands(
+            [
+                ("HLEN", self.keys.brakes()),
+                ("SET", self.keys.brake_released(), now, "PX", keep_ms),
+                (
+                    "XADD", self.keys.events(0), "MAXLEN", "~",
+                    self.settings.events_per_partition, "*", *event,
+                ),
+            ]
+        )  # fmt: skip
+        return int(held) > 0
+
+    async def brake_released(self) -> int:
+        """When an operator let go of the brake last, ms; 0 if not lately."""
+        return number((await self.store.commands([("GET", self.keys.brake_released())]))[0])
+
+
+def _together(brakes: Iterable[bytes], now: int) -> Braking | None:
+    """All sweepers' brakes as one."""
+    told = [msgspec.json.decode(brake, type=_OwnBrake) for brake in brakes]
+    held = [brake for brake in told if brake.fresh_until > now]
+    if not held:
+        return None
+    since, until = min(b.since for b in held), max(b.until for b in held)
+    return Braking(since, until, sum(b.waiting for b in held))
 
 
 def _names(s: Subject) -> tuple[Iterable[str], ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from registry.base import number, text
 from registry.holding import Hold, Holding
 from registry.keys import partition_of
+from registry.model import Act, Status
 from registry.subject import Subject
 from registry.surveying import Surveying
 
@@ -20,7 +22,7 @@ _EVENTS_SHOWN = 10
 @dataclass(frozen=True, slots=True)
 class NodeDetail:
     """One node: verdicts newest first as (ms, letter), `window` the letters the rules see, events
-    newest first."""
+    newest first; `labelled` is the last change of the operator's labels, if there are any."""
 
     subject: Subject
     sid: str
@@ -32,20 +34,25 @@ class NodeDetail:
     verdicts: tuple[tuple[int, str], ...]
     holds: tuple[Hold, ...]
     events: tuple[dict[str, Any], ...]
+    labelled: Act | None = None
 
 
 class Reading(Holding, Surveying):
     """Reads only; what it says was true at the store's instant of reading."""
 
-    async def node(self, node_id: str) -> NodeDetail | None:
-        """One node with its verdicts (at most 20) and last events; None if unknown or removed."""
+    async def node(
+        self, node_id: str, events_in: Collection[str] = tuple(Status)
+    ) -> NodeDetail | None:
+        """One node with its verdicts (at most 20) and last events; None if unknown or removed.
+        Events are dear: they are read of a node in one of the states `events_in`."""
         subject = (await self.subjects([node_id], report=True, detail=True))[0]
         if subject is None or subject.removed:
             return None
-        more, verdicts = await self.store.commands(
+        more, verdicts, labels = await self.store.commands(
             [
                 ("HMGET", self.keys.node(node_id), *_DETAIL),
                 ("LRANGE", self.keys.history(node_id), 0, -1),
+                ("HMGET", self.keys.intent(node_id), "lwho", "lwhy", "lat"),
             ]
         )
         return NodeDetail(
@@ -58,8 +65,20 @@ class Reading(Holding, Surveying):
             boot_id=text(more[5]),
             verdicts=tuple((int(v[:-1]), text(v[-1:])) for v in verdicts),
             holds=tuple(await self.holds(node_id)),
-            events=tuple(await self._events(node_id)),
+            events=tuple(await self._events(node_id)) if subject.status in events_in else (),
+            labelled=Act(text(labels[0]), text(labels[1]), number(labels[2]))
+            if labels[2]
+            else None,
         )
+
+    async def removal(self, node_id: str) -> Act | None:
+        """Who removed a node, why and when, as long as its record is kept; None for any other."""
+        subject = (await self.subjects([node_id]))[0]
+        if subject is None or not subject.removed:
+            return None
+        key = self.keys.node(node_id)
+        ((who, why, at),) = await self.store.commands([("HMGET", key, "lvb", "lvw", "lva")])
+        return Act(text(who), text(why), number(at)) if at else None
 
     async def _events(self, node_id: str) -> list[dict[str, Any]]:
         """The node's last events, newest first, as far back as a few pages of its partition."""

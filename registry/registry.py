@@ -10,16 +10,17 @@ from __future__ import annotations
 from registry.judging import Judging
 from registry.model import Problem
 from registry.operating import Operating
-from registry.overview import Overseeing
+from registry.overview import Alarms, Overseeing
 from registry.presence import Presence
 from registry.problems import problems_of
 from registry.reading import Reading
 from registry.selecting import Selecting
 from registry.settings import RegistrySettings
 from registry.store import Store
+from registry.writing import Writing
 
 
-class Registry(Operating, Presence, Judging, Selecting, Overseeing, Reading):
+class Registry(Writing, Operating, Presence, Judging, Selecting, Overseeing, Alarms, Reading):
     """Everything that can be asked of the store, under one prefix."""
 
     @classmethod

@@ -1,41 +1,38 @@
-"""Which ready machine can do this: sampled, judged, held.
+"""Which ready machine can do this: found, ranked, held.
 
-A sample of ready nodes is drawn from the indexes, a few partitions at a time; each is read at one
-instant and judged by `registry.requirement`; the least loaded go first, equals in random order, so
-that callers do not all get the same machine. Only when a sample does not give enough are the
-indexes intersected exactly, and only then is it said that nobody fits. A hold is taken by a script
-that compares again what was judged.
+A sample is enough as a rule (`registry.candidates`). Only when it does not give as many as are
+wanted are the indexes intersected exactly, and only then is it said that nobody fits. Those
+preferred go first, then the least loaded. With a hold that spreads callers by itself, as each hold
+is load; without one the best of a random half is taken, or all callers would get the same machine
+until it reports again.
 
-The indexes only say where to look. What may be selected is decided by what is read.
+A hold is taken by a script that compares again what was judged; a machine that changed meanwhile is
+read and judged anew. What was taken for nothing is given back.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from registry.base import ms
-from registry.errors import StoreUnavailable
+from registry.candidates import Candidates
+from registry.errors import StoreError, StoreUnavailable
 from registry.holding import Holding, hold_of
-from registry.keys import PARTITIONS
 from registry.model import Selected
 from registry.once import Once, Work
-from registry.requirement import Requirement
+from registry.requirement import Requirement, Unfit
 from registry.subject import Subject
-from registry.surveying import Surveying
 
-_SAMPLE = 8  # candidates for each node wanted, at least this many
-_PER_NODE = 4
-_PER_PARTITION = 4  # drawn from each, at least
-_FIRST_LOOK = 16  # partitions
-_PAGE = 64
-_EXACT_GROUP = 8  # partitions intersected in one call
+_ROUNDS = 8
+_JUDGED_AGAIN = 5
 
 
-class Selecting(Holding, Once, Surveying):
+class Selecting(Holding, Candidates, Once):
     """Selection, with and without holds."""
 
     async def select(
@@ -51,12 +48,13 @@ class Selecting(Holding, Once, Surveying):
         for `hold_ms` if that is above 0. Empty only if no node of the whole fleet fits. Raises
         StoreUnavailable if a part of it could not be asked and nobody fits elsewhere.
 
-        The same `request_id` gets the same answer again, for as long as its holds last and at
-        least `request_keep_s`; `asker` tells askers apart that must not share answers.
+        The same `request_id` gets the same answer again while all its holds last, without holds
+        for `request_keep_s`; `asker` tells askers apart that must not share answers.
         Raises RequestReused if it asked for something else before."""
         if not request_id:
             return await self._selected(wanted, limit, hold_ms, "", None)
         keep_ms = max(hold_ms, ms(self.settings.request_keep_s))
+        fingerprint = _fingerprint(wanted, limit, hold_ms, asker)
         made: list[list[Selected]] = []
 
         async def work(mine: Work) -> str:
@@ -64,108 +62,87 @@ class Selecting(Holding, Once, Surveying):
             made.append(found)
             return msgspec.json.encode(found).decode() if found else ""
 
-        fingerprint = _fingerprint(wanted, limit, hold_ms, asker)
-        answer = await self.answer_once(request_id, fingerprint, keep_ms, work)
-        found = msgspec.json.decode(answer, type=list[Selected]) if answer else []
-        await self._give_back(made, found)
+        for _ in range(_ROUNDS):
+            answer = await self.answer_once(request_id, fingerprint, keep_ms, work)
+            found = msgspec.json.decode(answer, type=list[Selected]) if answer else []
+            kept = {s.hold_id for s in found}
+            await self._give_back(s.hold_id for each in made for s in each if s.hold_id not in kept)
+            if found in made or not hold_ms or await self._all_held(found):
+                return found
+            await self.forget_answer(request_id, answer)
         return found
 
-    async def _give_back(self, made: list[list[Selected]], answer: list[Selected]) -> None:
-        """Holds taken by an asker whose answer was not the one that counts."""
-        kept = {s.hold_id for s in answer}
-        for selected in made:
-            for s in selected:
-                if s.hold_id and s.hold_id not in kept:
-                    await self.release_hold(s.hold_id)
+    async def _all_held(self, answer: Sequence[Selected]) -> bool:
+        """Whether the holds of an answer given before still last."""
+        now = await self.synchronise()
+        for s in answer:
+            if s.hold_expires <= now:
+                return False
+            if s.hold_id not in {hold.hold_id for hold in await self.holds(s.node_id)}:
+                return False
+        return True
+
+    async def _give_back(self, hold_ids: Iterable[str]) -> None:
+        for hold_id in hold_ids:
+            if hold_id:
+                await self.release_hold(hold_id)
 
     async def _selected(
         self, wanted: Requirement, limit: int, hold_ms: int, request_id: str, work: Work | None
     ) -> list[Selected]:
-        taken = _Taken(self, limit, hold_ms, request_id, work)
-        reach = _Reach()
-        await taken.adopt(wanted)
-        if not taken.enough():
-            async for candidates in self._candidates(wanted, limit, reach):
-                await taken.take(sorted(_shuffled(candidates), key=_rank(wanted)))
-                if taken.enough():
-                    break
-        if not taken.found and not reach.whole:
-            raise StoreUnavailable("a part of the store can't be asked, and elsewhere nobody fits")
+        taken = _Taken(self, wanted, limit, hold_ms, request_id, work)
+        try:
+            await taken.adopt()
+            found = await self.sampled(wanted, limit)
+            await taken.take(_ranked(wanted, found.subjects, spread=not hold_ms))
+            rounds = 0
+            while not taken.enough() and not found.everybody and rounds < _ROUNDS:
+                found = await self.all_fitting(wanted, limit)
+                await taken.take(_ranked(wanted, found.subjects, spread=not hold_ms))
+                rounds += 1
+            if not taken.found and not found.whole:
+                raise StoreUnavailable("a part of the store is away, and elsewhere nobody fits")
+        except BaseException:
+            if work is None:  # nobody will ever know of these; those of a request are in its plan
+                self._return_later([*(s.hold_id for s in taken.found), taken.trying])
+            raise
         return sorted(taken.found, key=_rank(wanted))
 
-    async def _candidates(
-        self, wanted: Requirement, limit: int, reach: _Reach
-    ) -> AsyncIterator[list[Subject]]:
-        """Fitting nodes: first those preferred and a sample, then, exactly, everybody else."""
-        seen: set[str] = set()
-        enough = max(_SAMPLE, _PER_NODE * limit)
-        partitions = list(range(PARTITIONS))
-        random.shuffle(partitions)
-        ids = list(wanted.prefer)
-        for look in (partitions[:_FIRST_LOOK], partitions[_FIRST_LOOK:]):
-            if len(ids) < enough:
-                most = max(_PER_PARTITION, -(-2 * enough // len(look)))
-                ids += await self._sample(wanted.indexes(), look, most, enough - len(ids), reach)
-        yield await self._fitting(wanted, ids, seen, reach)
-        for names in wanted.alternatives():
-            for start in range(0, PARTITIONS, _EXACT_GROUP):
-                group = partitions[start : start + _EXACT_GROUP]
-                ids = [i for i in await self._sample(names, group, 0, 0, reach) if i not in seen]
-                random.shuffle(ids)
-                for low in range(0, len(ids), _PAGE):
-                    yield await self._fitting(wanted, ids[low : low + _PAGE], seen, reach)
+    def _return_later(self, hold_ids: Sequence[str]) -> None:
+        """Gives holds back though whoever took them is being ended."""
 
-    async def _sample(
-        self,
-        names: Sequence[str],
-        partitions: Sequence[int],
-        most: int,
-        enough: int,
-        reach: _Reach,
-    ) -> list[str]:
-        groups = [list(partitions)] if self.store.single else [[p] for p in partitions]
-        replies = await self.store.call_some(
-            "sample",
-            [
-                (
-                    [self.keys.ready(p, name) for p in group for name in names],
-                    [len(names), most, enough],
-                )
-                for group in groups
-            ],
-        )
-        heard = [reply for reply in replies if not isinstance(reply, StoreUnavailable)]
-        reach.whole = reach.whole and len(heard) == len(replies)
-        return [i.decode() for reply in heard for i in reply]
+        async def give_back() -> None:
+            try:
+                await self._give_back(hold_ids)
+            except StoreError:
+                return  # they end by themselves
 
-    async def _fitting(
-        self, wanted: Requirement, ids: Iterable[str], seen: set[str], reach: _Reach
-    ) -> list[Subject]:
-        """Those of the ids not seen yet that may be given this work now."""
-        new = [i for i in dict.fromkeys(ids) if i not in seen]
-        seen.update(new)
-        timeout = ms(self.settings.heartbeat_timeout_s)
-        subjects, whole = await self.subjects_in_reach(new, report=wanted.asks_reports)
-        reach.whole = reach.whole and whole
-        return [s for s in subjects if wanted.fits(s, timeout)]
+        if any(hold_ids):
+            task = asyncio.get_running_loop().create_task(give_back())
+            _RETURNING.add(task)
+            task.add_done_callback(_RETURNING.discard)
 
 
-@dataclass
-class _Reach:
-    """Whether a selection could ask the whole store; a Cluster may be away in part."""
-
-    whole: bool = True
+_RETURNING: set[asyncio.Task[None]] = set()
 
 
 class _Taken:
     """What a selection has so far. With a request, each hold is noted before it is taken, so that
-    whoever goes on after a crash finds it."""
+    whoever goes on after a crash finds it. `trying` is the hold being taken just now, or ''."""
 
     def __init__(
-        self, registry: Selecting, limit: int, hold_ms: int, request_id: str, work: Work | None
+        self,
+        registry: Selecting,
+        wanted: Requirement,
+        limit: int,
+        hold_ms: int,
+        request_id: str,
+        work: Work | None,
     ) -> None:
         self.found: list[Selected] = []
+        self.trying = ""
         self._registry = registry
+        self._wanted = wanted
         self._limit = limit
         self._hold_ms = hold_ms
         self._request_id = request_id
@@ -177,38 +154,61 @@ class _Taken:
         """Whether nothing more is to be taken."""
         return len(self.found) >= self._limit or self._overtaken
 
-    async def adopt(self, wanted: Requirement) -> None:
-        """Takes over what a former asker of the same request had planned and held."""
+    async def adopt(self) -> None:
+        """Takes over what a former asker of the same request had planned and held; gives back what
+        may not be kept."""
         if self._work is None or not self._work.plan or not self._hold_ms:
             return
         self._planned = msgspec.json.decode(self._work.plan, type=list[str])
-        timeout = ms(self._registry.settings.heartbeat_timeout_s)
-        for subject in await self._registry.subjects(self._planned, report=wanted.asks_reports):
-            if subject is None:
+        for node_id in self._planned:
+            hold_id = hold_of(self._request_id, node_id)
+            if hold_id not in {h.hold_id for h in await self._registry.holds(node_id)}:
                 continue
-            hold_id = hold_of(self._request_id, subject.node_id)
-            held = hold_id in {h.hold_id for h in await self._registry.holds(subject.node_id)}
-            lacks = {lack.reason.value for lack in wanted.lacks(subject, timeout)}
-            if held and lacks <= {"capacity_exceeded"} and not self.enough():
-                await self._hold(subject)
-            elif held:
+            subject = await self._look(node_id)
+            kept = subject is not None and not self.enough() and await self._hold(subject, own=True)
+            if not kept:
                 await self._registry.release_hold(hold_id)
 
     async def take(self, ranked: list[Subject]) -> None:
         """Takes the best that can be had, until there are enough."""
+        have = {s.node_id for s in self.found}
         for subject in ranked:
             if self.enough():
                 return
+            if subject.node_id in have:
+                continue
             if not self._hold_ms:
                 self.found.append(_plain(subject))
             elif await self._noted(subject.node_id):
                 await self._hold(subject)
 
-    async def _hold(self, subject: Subject) -> None:
-        hold_id = hold_of(self._request_id, subject.node_id)
-        held = await self._registry.hold(subject, hold_id, self._hold_ms)
-        if held is not None:
-            self.found.append(held)
+    async def _hold(self, subject: Subject, *, own: bool = False) -> bool:
+        """Takes a hold; a node that changed since it was judged is judged again. With `own` there
+        is one of ours already, which is not held against the node."""
+        self.trying = hold_id = hold_of(self._request_id, subject.node_id)
+        for _ in range(_JUDGED_AGAIN):
+            if not self._fits(subject, own=own):
+                break
+            held = await self._registry.hold(subject, hold_id, self._hold_ms)
+            if isinstance(held, Selected):
+                self.found.append(held)
+                self.trying = ""
+                return True
+            again = await self._look(subject.node_id) if held == "changed" else None
+            if again is None:
+                break
+            subject = again
+        self.trying = ""
+        return False
+
+    def _fits(self, subject: Subject, *, own: bool) -> bool:
+        timeout = ms(self._registry.settings.heartbeat_timeout_s)
+        lacks = {lack.reason for lack in self._wanted.lacks(subject, timeout)}
+        return lacks <= ({Unfit.CAPACITY_EXCEEDED} if own else set())
+
+    async def _look(self, node_id: str) -> Subject | None:
+        report = self._wanted.asks_reports
+        return (await self._registry.subjects([node_id], report=report))[0]
 
     async def _noted(self, node_id: str) -> bool:
         if self._work is None or node_id in self._planned:
@@ -219,9 +219,18 @@ class _Taken:
         return not self._overtaken
 
 
-def _shuffled(candidates: list[Subject]) -> list[Subject]:
-    random.shuffle(candidates)
-    return candidates
+def _ranked(wanted: Requirement, candidates: Sequence[Subject], *, spread: bool) -> list[Subject]:
+    """The order in which candidates are taken; with `spread` the best of a random half first."""
+    shuffled = random.sample(candidates, len(candidates))
+    rank = _rank(wanted)
+    preferred = [s for s in shuffled if s.node_id in wanted.prefer]
+    others = [s for s in shuffled if s.node_id not in wanted.prefer]
+    half = -(-len(others) // 2) if spread else len(others)
+    return [
+        *sorted(preferred, key=rank),
+        *sorted(others[:half], key=rank),
+        *sorted(others[half:], key=rank),
+    ]
 
 
 def _rank(wanted: Requirement) -> Callable[[Subject | Selected], tuple[int, float]]:
@@ -235,9 +244,11 @@ def _plain(s: Subject) -> Selected:
 
 
 def _fingerprint(wanted: Requirement, limit: int, hold_ms: int, asker: str) -> str:
-    return msgspec.json.encode(
+    """Equal for requests that ask for the same."""
+    asked = msgspec.json.encode(
         [
             asker, limit, hold_ms, wanted.capabilities, wanted.labels, wanted.min_gpu_memory_gb,
-            wanted.public, wanted.ceilings, sorted(wanted.avoid), wanted.prefer,
+            wanted.public, wanted.ceilings, sorted(wanted.avoid), wanted.prefer, wanted.skills,
         ]
-    ).decode()  # fmt: skip
+    )  # fmt: skip
+    return hashlib.blake2b(asked, digest_size=16).hexdigest()

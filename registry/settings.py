@@ -322,6 +322,15 @@ class RegistrySettings(Checks):
         0.3, "This share of the fleet going silent within one time-out raises an alert."
     )
     mass_expiry_min: int = setting(20, "Fewer silent nodes than this never raise that alert.")
+    offline_brake: bool = setting(
+        False,
+        "Call nodes offline slowly while much of the fleet falls silent at once. None of them is "
+        "selected meanwhile; only the word waits.",
+    )
+    offline_brake_per_s: float = setting(
+        1.0, "How many nodes of the whole fleet a second are called offline under the brake."
+    )
+    offline_brake_most_s: float = setting(300.0, "The longest time the brake holds.")
 
     def __post_init__(self) -> None:
         self.require_positive(except_for=self.may_be_zero())

@@ -76,8 +76,10 @@ class Subject:
 
     @property
     def removed(self) -> bool:
-        """Taken away by an operator: kept only so that no late beat brings it back."""
-        return self.status == Status.OFFLINE and self.reason == Reason.REMOVED
+        """Taken away by an operator, or about to be: kept only so that no late beat brings it
+        back."""
+        worded = self.status == Status.OFFLINE and self.reason == Reason.REMOVED
+        return worded or self.leaving == "remove"
 
     @property
     def load(self) -> int:

@@ -57,34 +57,39 @@ class Surveying(Base):
     """Reads only; each node's facts are of one instant."""
 
     async def subjects(
-        self, ids: Sequence[str], *, report: bool = False, detail: bool = False
+        self,
+        ids: Sequence[str],
+        *,
+        report: bool = False,
+        detail: bool = False,
+        with_room: bool = False,
     ) -> list[Subject | None]:
         """Nodes by id, None where there is no record. `report` reads the last report too, `detail`
-        the registration and the operator's labels."""
-        found = await self._subjects(ids, report=report, detail=detail, call=self.store.call_many)
+        the registration and the operator's labels; `with_room` leaves full ones out."""
+        found = await self._subjects(ids, (report, detail, with_room), self.store.call_many)
         return [found[id_] for id_ in ids]
 
     async def subjects_in_reach(
-        self, ids: Sequence[str], *, report: bool = False
+        self, ids: Sequence[str], *, report: bool = False, with_room: bool = False
     ) -> tuple[list[Subject], bool]:
         """Those of the nodes that have a record. On a Cluster those that can't be asked now are
         left out, and the second value is False."""
-        found = await self._subjects(ids, report=report, detail=False, call=self.store.call_some)
+        found = await self._subjects(ids, (report, False, with_room), self.store.call_some)
         return [s for id_ in ids if (s := found.get(id_))], len(found) == len(set(ids))
 
     async def _subjects(
-        self, ids: Sequence[str], *, report: bool, detail: bool, call: _Call
+        self, ids: Sequence[str], wanted: tuple[bool, bool, bool], call: _Call
     ) -> dict[str, Subject | None]:
         if not ids:
             return {}
         groups: dict[int, list[str]] = {}
         for id_ in ids:
             groups.setdefault(0 if self.store.single else partition_of(id_), []).append(id_)
-        k = self.keys
+        looked_at = self.keys.looked_at
         calls = [
             (
-                [key for i in group for key in (k.node(i), k.intent(i), k.ttl(i), k.holds(i))],
-                [int(report), int(detail)],
+                [key for i in group for key in looked_at(i)],
+                [int(asked) for asked in wanted],
             )
             for group in groups.values()
         ]
@@ -108,16 +113,18 @@ class Surveying(Base):
             return await self._sorted(wanted, limit, cursor, order)
         timeout = ms(self.settings.heartbeat_timeout_s)
         rows: list[Subject] = []
-        last, looked = "", 0
-        async for page in self._roll(*_place(cursor)):
+        here, looked = -1, 0
+        async for page in self._among(wanted, *_place(cursor)):
             for s in page:
-                last, looked = f"{partition_of(s.node_id)}:{s.node_id}", looked + 1
+                partition = partition_of(s.node_id)
+                if partition != here and looked >= self.settings.list_looks_most:
+                    # Not behind a node's id: whoever asks may not be allowed to know of it.
+                    return rows, f"{partition}:"
+                here, looked = partition, looked + 1
                 if wanted.shows(s, timeout):
                     rows.append(s)
                     if len(rows) == limit:
-                        return rows, last
-            if looked >= self.settings.list_looks_most:
-                return rows, last
+                        return rows, f"{partition}:{s.node_id}"
         return rows, None
 
     async def _sorted(
@@ -127,18 +134,35 @@ class Surveying(Base):
         timeout = ms(self.settings.heartbeat_timeout_s)
         best: list[Subject] = []
         pick = heapq.nlargest if order.descending else heapq.nsmallest
-        async for page in self._roll(0, ""):
-            shown = [
-                s
-                for s in page
-                if (mark is None or order.behind(s, mark)) and wanted.shows(s, timeout)
-            ]
-            best = pick(limit + 1, [*best, *shown], key=order.key)
+        async with self.walks:
+            async for page in self._among(wanted, 0, ""):
+                shown = [
+                    s
+                    for s in page
+                    if (mark is None or order.behind(s, mark)) and wanted.shows(s, timeout)
+                ]
+                best = pick(limit + 1, [*best, *shown], key=order.key)
         if len(best) > limit:
             return best[:limit], order.cursor(best[limit - 1])
         return best, None
 
-    async def _roll(self, partition: int, after: str) -> AsyncIterator[list[Subject]]:
+    async def _among(
+        self, wanted: Filter, partition: int, after: str
+    ) -> AsyncIterator[list[Subject]]:
+        """Nodes behind a place among which those wanted are: the named ones, or all."""
+        if wanted.ids is None:
+            async for page in self._roll(partition, after):
+                yield page
+            return
+        named = sorted((partition_of(id_), id_) for id_ in wanted.ids)
+        ids = [id_ for place, id_ in named if (place, id_) > (partition, after)]
+        for low in range(0, len(ids), _PAGE):
+            found = await self.subjects(ids[low : low + _PAGE], report=True, detail=True)
+            yield [s for s in found if s is not None]
+
+    async def _roll(
+        self, partition: int, after: str, *, detail: bool = True
+    ) -> AsyncIterator[list[Subject]]:
         """Every node behind a place, page by page."""
         while partition < PARTITIONS:
             # Most fleets have few nodes in a partition: several are read in one round trip.
@@ -158,15 +182,26 @@ class Surveying(Base):
                     partition, after = p, text(reply[-1])
                 if len(reply) == _PAGE or len(ids) >= _PAGE:
                     break
-            found = await self.subjects(ids, report=True, detail=True)
+            found = await self.subjects(ids, report=True, detail=detail)
             yield [s for s in found if s is not None]
 
-    async def survey(self, most: int, *, detail: bool = True) -> Survey:
-        """The whole fleet if it has at most `most` nodes, else a random sample of about so many."""
+    async def survey(
+        self, most: int, *, detail: bool = True, scope: Filter | None = None
+    ) -> Survey:
+        """The whole fleet if it has at most `most` nodes, else a random sample of about so many.
+        With `scope` its nodes alone, all of them: a sample might hold none of an owner's few."""
         sizes = await self.store.commands([("ZCARD", self.keys.roll(p)) for p in range(PARTITIONS)])
         total = sum(int(size) for size in sizes)
-        if total <= most:
-            every = [s async for page in self._roll(0, "") for s in page if not s.removed]
+        if total <= most or scope is not None:
+            timeout = ms(self.settings.heartbeat_timeout_s)
+            visible = scope or Filter()
+            async with self.walks:
+                every = [
+                    s
+                    async for page in self._roll(0, "", detail=detail)
+                    for s in page
+                    if visible.shows(s, timeout)
+                ]
             return Survey(every, len(every), exact=True)
         share = most / total
         replies = await self.store.commands(
@@ -185,21 +220,22 @@ class Surveying(Base):
 
     async def shortfall(self, wanted: Requirement, scope: Filter | None = None) -> Shortfall:
         """Why nobody fits, counted over the whole fleet up to `explain_most` nodes, over a random
-        sample of so many beyond that. `scope` leaves out nodes the asker may not know of."""
-        survey = await self.survey(self.settings.explain_most, detail=False)
+        sample of so many beyond that; or over the nodes of `scope`, if the asker may know of no
+        others."""
+        survey = await self.survey(self.settings.explain_most, detail=False, scope=scope)
         timeout = ms(self.settings.heartbeat_timeout_s)
-        seen = [s for s in survey.subjects if scope is None or scope.shows(s, timeout)]
-        misses = [Miss(s, tuple(lacks)) for s in seen if (lacks := wanted.lacks(s, timeout))]
+        misses = [
+            Miss(s, tuple(lacks)) for s in survey.subjects if (lacks := wanted.lacks(s, timeout))
+        ]
         counts: dict[str, int] = {}
         for miss in misses:
             reason = miss.lacks[0].reason.value
             counts[reason] = counts.get(reason, 0) + 1
-        total = len(seen) if survey.exact else survey.total
         return Shortfall(
             counts=dict(sorted(counts.items(), key=lambda pair: -pair[1])),
             nearest=_nearest(misses),
-            examined=len(seen),
-            total=total,
+            examined=len(survey.subjects),
+            total=survey.total,
             sampled=not survey.exact,
         )
 
@@ -218,7 +254,9 @@ def _place(cursor: str | None) -> tuple[int, str]:
         return 0, ""
     partition, separator, after = cursor.partition(":")
     known = separator and partition.isascii() and partition.isdigit() and len(partition) < 3
-    if not known or int(partition) >= PARTITIONS or partition_of(after) != int(partition):
+    if not known or int(partition) >= PARTITIONS:
+        raise CursorError(cursor)
+    if after and partition_of(after) != int(partition):
         raise CursorError(cursor)
     return int(partition), after
 

@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from registry.base import Base, lines, ms, number, text
+from registry.capabilities import unpack_labels
 from registry.errors import StoreUnavailable
 from registry.holding import hold_of
 from registry.keys import partition_of
 from registry.model import (
+    UNLABELLED,
     Beat,
     BeatAnswer,
     BeatOutcome,
     Change,
     Existing,
+    Known,
     NewRegistration,
+    OperatorLabels,
     Registered,
     Stale,
 )
@@ -34,16 +38,21 @@ class Writing(Base):
     """One method = one script."""
 
     async def existing(self, node_id: str) -> Existing | None:
-        """What the store knows under an id; None if it is free."""
-        row, stamp = await self.store.commands(
+        """The record under an id; None if it is free."""
+        return (await self.known(node_id)).record
+
+    async def known(self, node_id: str) -> Known:
+        """The record under an id, and the operator's labels, also of an id without a record."""
+        row, (stamp, labels, label_stamp) = await self.store.commands(
             [
                 ("HMGET", self.keys.node(node_id), *_EXISTING),
-                ("HGET", self.keys.intent(node_id), "stamp"),
+                ("HMGET", self.keys.intent(node_id), "stamp", "lab", "lst"),
             ]
         )
+        given = OperatorLabels(unpack_labels(labels), text(label_stamp)) if labels else UNLABELLED
         if row[0] is None:
-            return None
-        return Existing(
+            return Known(None, given)
+        record = Existing(
             node_id=node_id,
             sid=text(row[0]),
             session=number(row[1]),
@@ -63,6 +72,7 @@ class Writing(Base):
             leaving=row[15] is not None,
             intent=text(stamp),
         )
+        return Known(record, given)
 
     async def register(self, new: NewRegistration, seen: Existing | None) -> Registered | Stale:
         """Writes a registration if the store still is as `seen` (None: the id must be free)."""
@@ -86,7 +96,7 @@ class Writing(Base):
                 new.address, new.takeovers, int(new.token_shown), new.floor_session,
                 new.floor_version, new.window, new.intent, now, ms(s.max_lag_s), self.limits,
                 age, len(former), s.events_per_partition, ms(s.drain_timeout_s), s.history_length,
-                new.gpu_memory_gb,
+                new.gpu_memory_gb, new.label_stamp,
             ]  # fmt: skip
             reply = await self.store.call("register", keys, args)
             if reply[0] != b"retime":
@@ -189,8 +199,11 @@ class Writing(Base):
         public: bool,
         capacity: int,
         gpu_memory_gb: float = 0.0,
+        label_stamp: str = "",
     ) -> bool:
-        """Replaces what a node can do, with its index places; False if the store moved on."""
+        """Replaces what a node can do, with its index places; False if the store moved on.
+        `label_stamp` is that of the operator's labels which digest and capabilities are made
+        with."""
         k, p = self.keys, partition_of(node_id)
         former = self.ready_sets(node_id, old_capabilities)
         reply = await self.store.call(
@@ -202,7 +215,7 @@ class Writing(Base):
             [
                 node_id, sid, old_digest, registration, digest, "\n".join(capabilities),
                 int(public), capacity, len(former), self.settings.events_per_partition,
-                gpu_memory_gb,
+                gpu_memory_gb, label_stamp,
             ],
         )  # fmt: skip
         return bool(reply)
@@ -237,7 +250,6 @@ class Writing(Base):
         why: str,
         digest: str,
         capabilities: tuple[str, ...],
-        kind: str = "unregister",
     ) -> bool:
         """Takes a node out of the ready indexes at once and asks the sweeper to word it.
         False: the digest or the session moved on."""
@@ -248,7 +260,7 @@ class Writing(Base):
                 k.node(node_id), k.todo(p), k.bell(p), k.unobserved(p),
                 *self.ready_sets(node_id, capabilities),
             ],
-            [node_id, sid, digest, kind, int(drain), ms(self.settings.drain_timeout_s), why],
+            [node_id, sid, digest, int(drain), ms(self.settings.drain_timeout_s), why],
         )  # fmt: skip
         return bool(reply)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from registry.errors import StoreError, StoreUnavailable
@@ -22,6 +21,7 @@ from registry.keys import PARTITIONS
 from registry.logs import log
 from registry.model import Facts, Patrolled, Reason, Stale
 from registry.registry import Registry
+from sweeper.brake import Brake, BrakeLimits
 from sweeper.leases import share
 from sweeper.metrics import SweeperMetrics
 from sweeper.repair import Repair
@@ -54,8 +54,16 @@ class Sweeper:
         self._rung: set[int] = set()
         self._bell = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._offline_at: deque[int] = deque()
-        self._mass = False
+        self.brake = Brake(
+            BrakeLimits(
+                on=settings.offline_brake,
+                fraction=settings.mass_expiry_fraction,
+                at_least=settings.mass_expiry_min,
+                within_ms=self.limits.heartbeat_timeout_ms,
+                per_s=settings.offline_brake_per_s,
+                most_ms=round(settings.offline_brake_most_s * 1000),
+            )
+        )
         self._store_lost = False
         self._in_part = False
         self._unasked: set[int] = set()
@@ -142,7 +150,7 @@ class Sweeper:
         counts = await registry.counts(sorted(self.held - unasked))
         for status, count in counts.items():
             self.metrics.nodes.labels(status).set(count)
-        self._mass_expiry(sum(counts.values()) - counts["offline"])
+        await self._mass_expiry(sum(counts.values()) - counts["offline"])
         self.metrics.held.set(len(self.held))
         return sleep_s
 
@@ -241,13 +249,17 @@ class Sweeper:
             return
         present = facts.gateway in self._gateways or not self._gateways_known
         decision = judge(facts, self.limits, gateway_present=present)
+        silent = decision is not None and decision.reason is Reason.HEARTBEAT_TIMEOUT
+        if not silent:
+            self.brake.heard(facts.node_id)
         if decision is None:
             pause = next_look_ms(facts, self.limits, gateway_present=present)
             await self.registry.rearm(facts, pause)
             return
-        silent = decision.reason is Reason.HEARTBEAT_TIMEOUT
         if silent:
-            if not self._may_call_silent(partition):
+            if not self._may_call_silent(partition) or not self.brake.may_mark(
+                facts.node_id, facts.now, len(self.held)
+            ):
                 await self.registry.rearm(facts, HELD_LOOK_MS)
                 return
             self.metrics.expiries_found.inc()
@@ -257,7 +269,6 @@ class Sweeper:
             return
         if silent:
             self.metrics.expiries_made.inc()
-            self._offline_at.append(facts.now)
         self.metrics.transitions.labels(
             facts.status.value, decision.to.value, decision.reason.value
         ).inc()
@@ -272,28 +283,25 @@ class Sweeper:
             version=done.version,
         )
 
-    def _mass_expiry(self, living: int) -> None:
-        """Much of the fleet silent within one time-out is more likely our fault than theirs."""
-        horizon = self.registry.clock.now_ms() - self.limits.heartbeat_timeout_ms
-        while self._offline_at and self._offline_at[0] < horizon:
-            self._offline_at.popleft()
-        lost = len(self._offline_at)
-        share_held = max(1, len(self.held)) / PARTITIONS
-        many = lost >= self.settings.mass_expiry_min * share_held
-        mass = many and lost > self.settings.mass_expiry_fraction * (living + lost)
-        if mass and not self._mass:
-            log(logger, logging.ERROR, "mass_expiry", lost=lost, living=living)
-            self._note(min(self.held, default=0), "mass_expiry", lost, living)
-        self._mass = mass
-        self.metrics.mass_expiry.set(int(mass))
-
-    def _note(self, partition: int, kind: str, lost: int, living: int) -> None:
-        async def note() -> None:
-            with contextlib.suppress(StoreError):
-                await self.registry.note(partition, kind, {"lost": lost, "living": living})
-                await self.registry.note_mass_expiry(lost, living, _MASS_SHOWN_S)
-
-        self._noting = asyncio.create_task(note())
+    async def _mass_expiry(self, living: int) -> None:
+        """Notices that much of the fleet falls silent at once, and tells everybody."""
+        brake, registry = self.brake, self.registry
+        braking = bool(brake.since)
+        released = await registry.brake_released() if self.settings.offline_brake else 0
+        begins = brake.look(registry.clock.now_ms(), living, len(self.held), released)
+        self.metrics.mass_expiry.set(int(brake.mass))
+        self.metrics.brake_waiting.set(brake.waiting)
+        if begins:
+            braked = bool(brake.since)
+            log(logger, logging.ERROR, "mass_expiry", lost=brake.lost, living=living, braked=braked)
+            seen = {"lost": brake.lost, "living": living}
+            await registry.note(min(self.held, default=0), "mass_expiry", seen)
+            await registry.note_mass_expiry(brake.lost, living, _MASS_SHOWN_S)
+        if brake.since:
+            keep_s = 5 * self.settings.observe_interval_s
+            await registry.note_brake(self.owner, brake.since, brake.until, brake.waiting, keep_s)
+        elif braking:
+            await registry.forget_brake(self.owner)
 
     def _answered(self) -> None:
         if self._store_lost:

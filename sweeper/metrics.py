@@ -51,6 +51,11 @@ class SweeperMetrics:
         self.mass_expiry = Gauge(
             "muster_mass_expiry", "1 while much of the fleet fell silent at once.", registry=r
         )
+        self.brake_waiting = Gauge(
+            "muster_brake_waiting",
+            "Silent nodes not called offline yet because of the brake.",
+            registry=r,
+        )
         self.repairs = Counter(
             "muster_index_repairs", "Index places put right by the repair pass.", registry=r
         )

@@ -34,7 +34,8 @@ class Repair:
             for facts in await registry.facts(partition, ids):
                 if facts is None:
                     continue
-                counted[facts.status.value] += 1
+                if not facts.removed:
+                    counted[facts.status.value] += 1
                 if facts.due == 0:
                     await registry.rearm(facts)
                 touched += await self._indexes(facts, members)

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
-from registry.model import Decision, Facts, Reason, Status, Verdict
+from registry.model import Act, Decision, Facts, Reason, Status, Verdict
 from registry.settings import RegistrySettings
 from registry.window import in_a_row, three_pass, unfit
 
@@ -149,6 +149,13 @@ def operators_drain_ran_out(c: Case) -> bool:
     return c.f.intent != "" and c.f.leave == "" and not worded and ran >= c.f.intent_timeout_ms
 
 
+def operator_allows_more_time(c: Case) -> bool:
+    """Drained again after the time ran out: the word says so until the new time runs out too."""
+    worded = c.f.reason == Reason.DRAIN_TIMEOUT
+    ran = c.clock(c.f.intent_at, c.f.intent_unobserved)
+    return c.f.intent != "" and c.f.leave == "" and worded and ran < c.f.intent_timeout_ms
+
+
 def _resumed(c: Case) -> bool:
     return c.f.intent == "" and c.f.leave == ""
 
@@ -199,7 +206,8 @@ def passed_at_last(c: Case) -> bool:
 @dataclass(frozen=True)
 class Row:
     """From any of `sources` to `to` when `when` holds. `reason` None: the last failure's, or
-    `otherwise` when nothing failed. `drained` and `silence` name what the script sees again."""
+    `otherwise` when nothing failed. `by` is whose act it follows from. `drained` and `silence` name
+    what the script sees again."""
 
     sources: tuple[Status, ...]
     to: Status
@@ -210,33 +218,36 @@ class Row:
     drained: bool = False
     silence: bool = False
     starts_warmup: bool = False
+    by: Literal["intended", "left", "resumed"] | None = None
 
 
 TABLE: tuple[Row, ...] = (
     Row(ANY_BUT_OFFLINE, OFFLINE, removed_by_operator, Reason.REMOVED,
-        "an operator removed it"),
+        "an operator removed it", by="left"),
     Row(ANY_BUT_OFFLINE, OFFLINE, left_with_nothing_to_drain, Reason.UNREGISTERED,
-        "it unregistered with nothing to drain"),
+        "it unregistered with nothing to drain", by="left"),
     Row(ANY_BUT_OFFLINE, OFFLINE, silent_too_long, Reason.HEARTBEAT_TIMEOUT,
         "45 s of observed silence", silence=True),
     Row((DRAINING,), OFFLINE, drained_itself, Reason.DRAINED,
-        "its own drain: nothing runs, no holds are open", drained=True),
+        "its own drain: nothing runs, no holds are open", drained=True, by="left"),
     Row((DRAINING,), OFFLINE, own_drain_ran_out, Reason.DRAIN_TIMEOUT,
-        "its own drain ran out of time"),
+        "its own drain ran out of time", by="left"),
     Row((DRAINING,), DRAINING, drained_for_operator, Reason.DRAINED,
-        "operator's drain: nothing runs, safe to take away", drained=True),
+        "operator's drain: nothing runs, safe to take away", drained=True, by="intended"),
     Row((DRAINING,), DRAINING, operators_drain_ran_out, Reason.DRAIN_TIMEOUT,
-        "operator's drain ran out of time, jobs still run"),
+        "operator's drain ran out of time, jobs still run", by="intended"),
+    Row((DRAINING,), DRAINING, operator_allows_more_time, Reason.OPERATOR,
+        "that drain had run out of time and was given more", by="intended"),
     Row((DRAINING,), READY, resumed_fit, Reason.RESUMED,
-        "operator resumes; was ready, last verdict passed"),
+        "operator resumes; was ready, last verdict passed", by="resumed"),
     Row((DRAINING,), DEGRADED, resumed_unfit, Reason.RESUMED,
-        "operator resumes; was ready, last verdict failed"),
+        "operator resumes; was ready, last verdict failed", by="resumed"),
     Row((DRAINING,), REGISTERING, resumed_untried, Reason.RESUMED,
-        "operator resumes; never was ready, warm-up starts now", starts_warmup=True),
+        "operator resumes; never was ready, warm-up starts now", starts_warmup=True, by="resumed"),
     Row(IN_SERVICE, DRAINING, operator_drains, Reason.OPERATOR,
-        "an operator drains it"),
+        "an operator drains it", by="intended"),
     Row(IN_SERVICE, DRAINING, node_drains, Reason.NODE_REQUEST,
-        "it unregistered with jobs or holds"),
+        "it unregistered with jobs or holds", by="left"),
     Row((REGISTERING,), READY, last_three_pass, Reason.HEALTHY,
         "last 3 verdicts pass"),
     Row((REGISTERING,), DEGRADED, warmup_ran_out, None,
@@ -275,11 +286,13 @@ def _decision(case: Case, row: Row) -> Decision:
 
 
 def _evidence(case: Case, row: Row) -> dict[str, Any]:
-    """All that the judgement rests on: enough to judge again."""
+    """All that the judgement rests on: enough to judge again; and who is behind it."""
     facts = asdict(case.f)
-    facts.pop("capabilities")
+    for unjudged in ("capabilities", "intended", "left", "resumed"):
+        del facts[unjudged]
     facts["status"] = case.f.status.value
     blame = {Reason.HEARTBEAT_TIMEOUT: "node" if case.gateway_present else "platform"}
+    act: Act | None = getattr(case.f, row.by) if row.by else None
     return {
         "rule": row.when.__name__,
         "facts": facts,
@@ -287,6 +300,7 @@ def _evidence(case: Case, row: Row) -> dict[str, Any]:
         "gateway_present": case.gateway_present,
         "silence_ms": case.silence,
         "blame": blame.get(row.reason) if row.reason else None,
+        "by": asdict(act) if act else None,
     }
 
 

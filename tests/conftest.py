@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_nvml import fake_nvml, nvml_library
 from tests.support.clusters import replicated_cluster
 from tests.support.floors import below_floor
 from tests.support.processes import log_tails, processes
@@ -16,6 +17,8 @@ from tests.support.stores import BACKENDS, backend, in_ci, store, stores, valkey
 
 __all__ = [
     "backend",
+    "fake_nvml",
+    "nvml_library",
     "processes",
     "replicated_cluster",
     "sentinel_store",

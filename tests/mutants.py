@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -119,8 +119,8 @@ def mutants() -> list[Mutant]:
             ("unobserved time", " - (unobserved - num(r[8])) < silence", " < silence"),
             (
                 "open holds",
-                "'+inf') > 0 then return stale('holds')",
-                "'+inf') < 0 then return stale('holds')",
+                "if open_holds(KEYS[4], now, num(r[9])) > 0 then",
+                "if false then",
             ),
             ("report", "if num(r[9]) ~= tonumber(ARGV[14]) then", "if false then"),
             ("version rises", "math.max(num(r[2]) + 1, now)", "num(r[2])"),
@@ -166,13 +166,20 @@ def mutants() -> list[Mutant]:
         ),
         *_of(
             ("registry/selecting.py", (f"{_CONTRACT}selecting.py", f"{_CONTRACT}holding.py")),
-            ("the exact look", "for names in wanted.alternatives():", "for names in ():"),
-            ("equals take turns", "random.shuffle(candidates)\n", "pass\n"),
+            (
+                "the exact look",
+                "while not taken.enough() and not found.everybody and",
+                "while False and",
+            ),
+            ("equals take turns", "random.sample(candidates, len(candidates))", "list(candidates)"),
+            ("callers are spread", "half = -(-len(others) // 2) if spread else", "half ="),
             (
                 "what was taken for nothing is given back",
-                "if s.hold_id and s.hold_id not in kept:",
-                "if False:",
+                "await self._give_back(s.hold_id for each in made",
+                "list(s.hold_id for each in made",
             ),
+            ("a request's ended holds", "or await self._all_held(found):", "or True:"),
+            ("what broke off is given back", "if work is None:  # nobody", "if False:  # nobody"),
             (
                 "the plan is noted before the hold",
                 "elif await self._noted(subject.node_id):",
@@ -180,9 +187,53 @@ def mutants() -> list[Mutant]:
             ),
             (
                 "a hold on a node gone bad is given back",
-                "await self._registry.release_hold(hold_id)",
-                "pass",
+                "            if not kept:",
+                "            if False:",
             ),
+            (
+                "a changed node is judged again",
+                'if held == "changed" else None',
+                "if False else None",
+            ),
+            ("judged again, not only read", "if not self._fits(subject, own=own):", "if False:"),
+        ),
+        *_of(
+            _lua("subjects", "selecting"),
+            ("full nodes are not sent", "return left <= 0 or left <=", "return false and left <="),
+        ),
+        Mutant(
+            "looks: no answer is older than its question",
+            "registry/looks.py",
+            "if asked.done > before and",
+            "if",
+            ("tests/unit/test_looks.py",),
+            "",
+        ),
+        *_of(
+            ("registry/holding.py", (f"{_CONTRACT}holding.py",)),
+            ("open holds only", "if hold.expires > number(reported)]", "]"),
+        ),
+        *_of(
+            ("registry/surveying.py", (f"{_CONTRACT}selecting.py",)),
+            (
+                "an owner's few are not sampled",
+                "if total <= most or scope is not None:",
+                "if total <= most:",
+            ),
+            ("named nodes only", "if wanted.ids is None:", "if True:"),
+        ),
+        *(
+            replace(mutant, keyword="")
+            for mutant in _of(
+                ("sweeper/brake.py", ("tests/unit/test_brake.py",)),
+                (
+                    "at once",
+                    "        self._take_hold(now, partitions)\n        if not self.since:",
+                    "        if not self.since:",
+                ),
+                ("a deadline", "now - self.since >= limits.most_ms or", ""),
+                ("an operator's release", " or released >= self.since", ""),
+            )
         ),
         *_of(
             _lua("hold", "holding"),
@@ -250,12 +301,8 @@ def mutants() -> list[Mutant]:
         ),
         *_of(
             _lua("leave", "committing"),
-            ("sid", "or (ARGV[2] ~= '' and r[1] ~= ARGV[2])", ""),
+            ("sid", "if r[1] ~= ARGV[2] or", "if"),
             ("digest", " or r[2] ~= ARGV[3] or", " or"),
-        ),
-        *_of(
-            _lua("intend", "committing"),
-            ("digest", "if (digest or '') ~= ARGV[2] then", "if false then"),
         ),
         *_of(
             _lua("job", "beating"),
@@ -264,7 +311,7 @@ def mutants() -> list[Mutant]:
         ),
         *_of(
             _lua("update", "indexes_and_lists"),
-            ("sid", "if r[1] ~= ARGV[2] then", "if false then"),
+            ("sid", "if r[1] ~= ARGV[2] or", "if"),
             ("digest", "if r[2] ~= ARGV[3] then", "if false then"),
         ),
         *_of(
@@ -298,8 +345,112 @@ def mutants() -> list[Mutant]:
             ("tests/unit/test_admission.py",),
             "",
         ),
+        *_operators(),
         *_api(),
+        *_endpoints(),
     ]
+
+
+def _operators() -> Iterator[Mutant]:
+    """The guards of operators' acts, in the scripts of others too."""
+    off = "if false then"
+    twice = ("sent twice", "then return 1 end", "then local _ end")
+    scripts: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "intend": (
+            ("digest", "if r[1] ~= ARGV[2] or", "if"),
+            ("removed", " or removed(r[2], r[3], r[4]) then", " then"),
+            ("the former resumption", "redis.call('HDEL', KEYS[1], 'rsw', 'rsy', 'rsa')", ""),
+            twice,
+        ),
+        "unintend": (
+            ("digest", "if (r[1] or '') ~= ARGV[2] then", off),
+            ("places of one still ready", "if r[2] == 'ready' and not r[3] then", off),
+            ("only of one still ready", "if r[2] == 'ready' and", "if"),
+            ("not of one that leaves", " and not r[3] then", " then"),
+            ("sent twice", "return r[5] == ARGV[3] and 1 or 0", "return 0"),
+        ),
+        "remove": (
+            ("digest", "if r[1] ~= ARGV[2] or", "if"),
+            ("removed before", " or removed(r[2], r[3], r[4]) then", " then"),
+            ("who is offline already", "if r[2] ~= 'offline' then", "if true then"),
+            ("only who is offline already", "if r[2] ~= 'offline' then", off),
+            ("holds", "redis.call('DEL', KEYS[2])\n", ""),
+            ("counts", "count(KEYS[8], 'offline', '')\n", ""),
+            ("retention", "'since', int(now), ", ""),
+            ("alarm", "redis.call('ZADD', KEYS[3],", "local _ = tostring('ZADD',"),
+            twice,
+        ),
+        "labels": (
+            ("digest", "if r[1] ~= ARGV[2] or", "if"),
+            ("registration", " or r[2] ~= ARGV[4] or", " or"),
+            ("stamp", "if (i[2] or '') ~= ARGV[3] then", off),
+            ("removed", " or removed(r[3], r[4], r[6]) then", " then"),
+            ("only who is ready", "if r[3] == 'ready' and", "if"),
+            ("not who leaves", " and not r[5] and", " and"),
+            ("not who is drained", " and not i[1] then", " then"),
+            ("former places", "leave_index(KEYS, 5, first_new - 1, id)", ""),
+        ),
+        "register": (
+            ("labels", "if (i[2] or '') ~= ARGV[31] then", off),
+            ("no beat revives the removed", "if kind == 'revive' and", "if false and"),
+            ("the removed were not counted", "counted(previous, r[10])", "previous"),
+        ),
+        "update": (("labels", " or (i[2] or '') ~= ARGV[12] then", " then"),),
+        "leave": (
+            ("removal stands", "if not r[4] then", "if r[4] ~= 'unregister' then"),
+            ("removal stands, without drain", "elseif r[4] ~= 'remove' and", "elseif"),
+        ),
+        "transition": (
+            ("holds of the removed", "if reason == 'removed' then", off),
+            ("holds of nobody else", "if reason == 'removed' then", "if true then"),
+            ("the removed are not counted", "counted(to, reason)", "to"),
+        ),
+        "expire": (("the removed were not counted", "counted('offline', r[5])", "'offline'"),),
+    }
+    for verb, guards in scripts.items():
+        yield from _of(_lua(verb, "operating"), *guards)
+    files: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "registry/operating.py": (
+            ("removed", "None if found is None or found.removed else", "None if False else"),
+        ),
+        "registry/subject.py": (
+            (
+                "removed, not worded yet",
+                'return worded or self.leaving == "remove"',
+                "return worded",
+            ),
+        ),
+        "registry/labels.py": (
+            ("how many", "for name in list(made)[LABELS_MOST:]:", "for name in ():"),
+            ("how long", "if size > LABEL_BYTES_MOST:", "if False:"),
+            ("nameless", "if not name:", "if False:"),
+        ),
+        "sweeper/repair.py": (
+            ("the removed are not counted", "if not facts.removed:", "if True:"),
+        ),
+        "gateway/enrolment.py": (
+            (
+                "labels",
+                "capabilities=can.capabilities(message, labels.values)",
+                "capabilities=can.capabilities(message)",
+            ),
+        ),
+        "gateway/pulse.py": (
+            ("labels seen anew", "        session.labels = known.labels\n", ""),
+            (
+                "what was not written stays new",
+                "if await self._connection.insist(write):",
+                "if await self._connection.insist(write) or True:",
+            ),
+            (
+                "no renewal beside",
+                "async with self._alone():  # a renewal",
+                "if True:  # a renewal",
+            ),
+        ),
+    }
+    for path, guards in files.items():
+        yield from _of((path, (f"{_CONTRACT}operating.py",)), *guards)
 
 
 def _api() -> Iterator[Mutant]:
@@ -315,7 +466,12 @@ def _api() -> Iterator[Mutant]:
             ("closed elsewhere", "if not self._open and not self._on_loopback:", off),
             ("pages of other sites", "_refuse_other_origins(headers)\n        if", "if"),
             ("names made to point here", "if not is_loopback(name if", "if None and (name if"),
-            ("proxies", "if client and not is_loopback(client[0]):", off),
+            (
+                "proxies",
+                "passed_on or (client and not is_loopback(client[0]))",
+                "client and not is_loopback(client[0])",
+            ),
+            ("other machines", "(client and not is_loopback(client[0]))", "None"),
             ("roles", "if not principal.role.covers(role):", off),
             ("not named is for admins", "    return Role.ADMIN\n", "    return Role.READ\n"),
         ),
@@ -342,6 +498,59 @@ def _api() -> Iterator[Mutant]:
         for name, old, new in broken_ones:
             tests = (f"tests/unit/test_{room}.py",)
             yield Mutant(f"{room}: {name}", path, old, new, tests, "")
+
+
+def _endpoints() -> Iterator[Mutant]:
+    """The guards inside /v1."""
+    off = "if False:"
+    guards: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "asking": (
+            (
+                "an owner's lists and selections",
+                "if asker.owner is None:\n        return suited\n",
+                "if True:\n        return suited\n",
+            ),
+            (
+                "an owner's counts and misses",
+                "if asker.owner is None:\n        return None\n",
+                "if True:\n        return None\n",
+            ),
+        ),
+        "nodes": (
+            ("an owner's nodes", "return call.who.owner is None or", "return True or"),
+            ("who took it off", "if call.who.owner is None else None", "if True else None"),
+        ),
+        "selecting": (
+            ("an owner's holds", "if call.who.owner is not None:", off),
+            ("the longest hold", "if body.hold_ms > most:", off),
+            ("whose request", "asker=call.who.name,", ""),
+        ),
+        "operating": (
+            (
+                "an owner's acts",
+                "if call.who.owner is not None:\n        await seen",
+                "if False:\n        await seen",
+            ),
+            ("the label owner", "if who.owner is not None and asking.OWNER in changes:", off),
+            ("a store that is away", '"UNAVAILABLE" if away else said[', "said["),
+            ("nothing to resume", "await registry.resume(node_id, who, why) or None", "True"),
+            ("what is no label", "        check(changes)\n", "        pass\n"),
+        ),
+        "questions": (
+            ("all means all", "if self.filter in (UNSET, FilterBody()) and not self.all:", off),
+            ("empty ceilings", "if self.ceilings == CeilingsAsked():", off),
+        ),
+        "answers": (
+            ("addresses", "detail.address if for_admin else UNSET", "detail.address"),
+            ("addresses in events", "opened if for_admin else", "opened if True else"),
+            ("ids of holds", "hold.hold_id if for_admin else UNSET", "hold.hold_id"),
+        ),
+        "shortfalls": (("once a second", "if known is None or self._stale(known):", "if True:"),),
+    }
+    tests = tuple(f"tests/api/test_{name}.py" for name in ("roles", "selecting", "operating"))
+    for room, broken_ones in guards.items():
+        for name, old, new in broken_ones:
+            yield Mutant(f"api {room}: {name}", f"gateway/api/{room}.py", old, new, tests, "")
 
 
 class WrongMutantError(Exception):

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from muster.cli import token
+from muster.cli.agent import app as agent_app
 from muster.cli.up import Plan, default_data_dir
 from muster.cli.up import up as run_up
 
@@ -22,6 +23,7 @@ Examples:
   muster up --port 9000 --gateways 3     gateways on 9000, 9001 and 9002
   muster up --redis-url redis://db/0     on a store of your own
   muster gateway settings                every setting of a gateway, and its source
+  muster agent run --server wss://…      a GPU machine joins the fleet
   muster token new --name me --role read a token for the HTTP API, and the line that admits it
 """
 _UP_EXAMPLES = """
@@ -50,6 +52,7 @@ app = typer.Typer(
 )
 
 app.add_typer(token.app)
+app.add_typer(agent_app)
 
 
 @app.command(epilog=_UP_EXAMPLES)
@@ -126,7 +129,9 @@ def _become(module: str, arguments: list[str]) -> NoReturn:
 
 def _need(module: str) -> None:
     if find_spec(module) is None or find_spec("redis") is None:
-        typer.echo("This needs the server's parts: pip install 'muster[server]'", err=True)
+        typer.echo(
+            "This needs the server's parts; in Muster's source: pip install '.[server]'", err=True
+        )
         raise typer.Exit(2)
 
 

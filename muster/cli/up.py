@@ -292,6 +292,7 @@ def _say_ready(system: System, console: Console) -> None:
     first = system.gateway_urls[0]
     curl = "curl --cacert CA.pem" if system.tls else "curl"
     lines = [f"Gateway    {url}" for url in system.gateway_urls]
+    lines.append(f"API        {first}/docs")
     lines += [f"Sweeper    {url}   health and metrics" for url in system.sweeper_urls]
     lines.append(f"Store      {without_password(system.redis_url)}")
     if embedded:

@@ -59,6 +59,16 @@ _WAIT_FOR_ID: Mapping[Locale, str] = {
     "en": "This node_id is still in use; wait, then try the same node_id",
 }
 
+SIMULATED_PATH = "labels.simulated"
+"""Where a registration says that its GPUs are not real; not every fleet lets such nodes in."""
+
+_NO_SIMULATED: Mapping[Locale, str] = {
+    "zh": "此服务器不接收模拟 GPU 的节点 (标签 simulated=true); 请使用真实 GPU, "
+    "或请管理员设置 MUSTER_ALLOW_SIMULATED=true",
+    "en": "This server lets no nodes with simulated GPUs in (label simulated=true); "
+    "use a real GPU, or ask the operator to set MUSTER_ALLOW_SIMULATED=true",
+}
+
 
 def error_text(code: ErrorCode | str, locale: str, **details: Any) -> str:
     """The sentence for an error; `details` are those of the error itself."""
@@ -67,6 +77,8 @@ def error_text(code: ErrorCode | str, locale: str, **details: Any) -> str:
     if code is ErrorCode.NODE_ID_CONFLICT and details.get("retry_after_ms") is not None:
         return _WAIT_FOR_ID[language]
     text = TEXTS[language][code]
+    if code is ErrorCode.INVALID_MESSAGE and details.get("path") == SIMULATED_PATH:
+        return _NO_SIMULATED[language]
     if code is ErrorCode.INVALID_MESSAGE:
         return text + _misfit(language, details)
     if code is ErrorCode.INVALID_CAPABILITY_SCHEMA and details.get("supported"):

@@ -11,7 +11,8 @@
 --       16 takeovers  17 token shown  18 floor session  19 floor version  20 window (restore)
 --       21 intent the gateway was told (restore)  22 packed_at  23 max_lag_ms  24 limits
 --       25 age_ms  26 former ready sets  27 events kept  28 drain timeout ms  29 history
---       30 memory of the largest GPU, GiB
+--       30 memory of the largest GPU, GiB  31 expected label stamp: digest and capabilities are made
+--       with these labels
 -- Reply {'ok', session, version, status, reason, since, resumed 0|1, intent, now}, {'stale', what}
 --       or {'retime', now}
 --
@@ -32,7 +33,11 @@ if age >= timeout then return { 'stale', 'age' } end
 local r = redis.call('HMGET', n, 'sid', 'dig', 'st', 'ses', 'ver', 'hw', 'lv', 'since', 'gw', 'rs', 'ever')
 if (r[1] or '') ~= ARGV[2] then return { 'stale', 'sid' } end
 if r[1] and (r[2] or '') ~= ARGV[3] then return { 'stale', 'digest' } end
-local stamp = redis.call('HGET', intent_key, 'stamp')
+local i = redis.call('HMGET', intent_key, 'stamp', 'lst')
+if (i[2] or '') ~= ARGV[31] then return { 'stale', 'labels' } end
+-- A beat revives only who fell silent: an operator may have removed the node meanwhile.
+if kind == 'revive' and r[10] ~= 'heartbeat_timeout' then return { 'stale', 'left' } end
+local stamp = i[1]
 local unobserved = num(redis.call('GET', KEYS[9]))
 if not stamp and kind == 'restore' and ARGV[21] ~= '' then
   stamp = ARGV[21]
@@ -63,14 +68,14 @@ else
   redis.call('HSET', n, 'st', status, 'rs', reason, 'since', int(now), 'ver', int(version), 'prev',
     previous, 'win', window, 'wu', int(at), 'wun', int(unobserved), 'ever', '0', 'was', '0', 'jobs', '0',
     'rat', '0')
-  redis.call('HDEL', n, 'lv', 'lvk', 'lva', 'lvd', 'lvt', 'lvu', 'lvw', 'lf', 'lastv', 'jf')
+  redis.call('HDEL', n, 'lv', 'lvk', 'lva', 'lvd', 'lvt', 'lvu', 'lvb', 'lvw', 'lf', 'lastv', 'jf')
   if kind == 'restore' then
     for i = #window, 1, -1 do redis.call('LPUSH', KEYS[3], int(at) .. string.sub(window, i, i)) end
     redis.call('LTRIM', KEYS[3], 0, tonumber(ARGV[29]) - 1)
     if window ~= '' then redis.call('HSET', n, 'lastv', string.sub(window, 1, 1)) end
     mark(KEYS[6], KEYS[11], id)
   end
-  count(KEYS[10], previous, status)
+  count(KEYS[10], counted(previous, r[10]), status)
 end
 redis.call('SET', KEYS[4], '1', 'PX', int(timeout - age))
 redis.call('ZADD', KEYS[8], 0, id)

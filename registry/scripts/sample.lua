@@ -2,11 +2,14 @@
 -- sample(indexes): ids of ready nodes that are in all the indexes, partition by partition.
 --
 -- KEYS  per partition: the ready set of each index
--- ARGV  1 indexes per partition  2 how many per partition (0 = all, exactly)  3 how many at most
--- Reply ids. A sample is drawn from the smallest set and looked up in the others, so that it costs
--- the same however large the fleet is; it may miss what only an exact intersection finds.
+-- ARGV  1 indexes per partition  2 how many per partition (0 = all, exactly)  3 how many are enough
+-- Reply {partitions visited, 1 if nobody was left out there, id, ...}; it stops visiting once it has
+--       enough
+--
+-- A sample is drawn from the smallest set and looked up in the others, so that it costs the same
+-- however large the fleet is; it may miss what only an exact intersection finds.
 local each, most, enough = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local reply = {}
+local reply = { 0, 1 }
 local function drawn(first)
   local smallest, size
   for j = first, first + each - 1 do
@@ -14,6 +17,7 @@ local function drawn(first)
     if n == 0 then return {} end
     if not size or n < size then smallest, size = j, n end
   end
+  if size > most then reply[2] = 0 end
   local ids = redis.call('SRANDMEMBER', KEYS[smallest], most)
   for j = first, first + each - 1 do
     if j ~= smallest and #ids > 0 then
@@ -27,7 +31,8 @@ local function drawn(first)
   return ids
 end
 for i = 1, #KEYS, each do
-  if most > 0 and #reply >= enough then break end
+  if #reply - 2 >= enough then break end
+  reply[1] = reply[1] + 1
   local ids
   if most > 0 then
     ids = drawn(i)

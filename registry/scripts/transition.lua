@@ -20,7 +20,7 @@
 local id, sid, from, to, reason = ARGV[1], ARGV[2], ARGV[4], ARGV[9], ARGV[10]
 local n, now = KEYS[1], now_ms()
 local r = redis.call('HMGET', n, 'sid', 'ver', 'st', 'lv', 'dig', 'win', 'beat', 'bun', 'rat', 'caps',
-  'dega', 'flaps', 'since')
+  'dega', 'flaps', 'since', 'rs')
 local function stale(what)
   if r[1] then mark(KEYS[6], KEYS[11], id) end
   return { 'stale', what }
@@ -58,8 +58,9 @@ elseif to == 'degraded' and from ~= 'draining' then
   redis.call('HSET', n, 'dega', int(now), 'flaps', int(flaps))
 elseif to == 'offline' then
   redis.call('DEL', KEYS[3])
+  if reason == 'removed' then redis.call('DEL', KEYS[4]) end
 end
-if from ~= to then count(KEYS[9], from, to) end
+count(KEYS[9], counted(from, r[14]), counted(to, reason))
 redis.call('ZADD', KEYS[5], int(math.max(alarm(n, KEYS[2], unobserved, ARGV[17]), now + 50)), id)
 redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[18], '*', 'type', 'transition', 'id', id, 'from', from,
   'to', to, 'reason', reason, 'version', int(version), 'sid', sid, 'at', int(now), 'evidence', ARGV[16])

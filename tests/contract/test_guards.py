@@ -121,8 +121,11 @@ async def test_leaving_on_an_old_view_of_the_capabilities_is_refused(registry: R
 async def test_draining_on_an_old_view_of_the_capabilities_is_refused(registry: Registry) -> None:
     await Fleet(registry).make_ready()
     k, p = registry.keys, partition_of("node-A")
-    keys = [k.node("node-A"), k.intent("node-A"), k.todo(p), k.bell(p), k.unobserved(p)]
-    assert await registry.store.call("intend", keys, ["node-A", "d0", "s", "op", "why", 1]) == 0
+    keys = [
+        k.node("node-A"), k.intent("node-A"), k.todo(p), k.bell(p), k.unobserved(p), k.events(p),
+    ]  # fmt: skip
+    args = ["node-A", "d0", "s", "op", "why", 1, 10]
+    assert await registry.store.call("intend", keys, args) == 0
     assert len(await registry.select(asks(), 3)) == 1
 
 

@@ -7,15 +7,20 @@ from typing import Any
 
 import pytest
 
+from muster.wire.messages import Gpu, Hardware, Register
+from registry import capabilities as can
 from registry.errors import StoreUnavailable
 from registry.holding import hold_of, node_of
 from registry.model import Reason, Selected, Status
 from registry.once import RequestReused, Work
 from registry.registry import Registry
-from registry.requirement import Requirement
+from registry.requirement import LabelTest, Requirement
 from tests.support.fleet import Fleet, asks, until
 
 MINUTE = 60_000
+REGISTER = Register(
+    hardware=Hardware(cpu_cores=1, memory_gb=1, gpus=(Gpu(name="L4", memory_gb=24),))
+)
 
 
 async def held(registry: Registry, **changes: Any) -> Selected | None:
@@ -96,7 +101,7 @@ async def test_a_hold_is_not_taken_from_a_node_that_changed_since_it_was_judged(
     assert await registry.update(
         "node-A", "sid-node-A", "d1", ("any",), b"\x80", "d2", ("any",), True, 1
     )
-    assert await registry.hold(judged, hold_of("", "node-A"), MINUTE) is None
+    assert isinstance(await registry.hold(judged, hold_of("", "node-A"), MINUTE), str)
 
 
 async def test_a_hold_is_not_taken_once_labels_moved(registry: Registry) -> None:
@@ -104,7 +109,7 @@ async def test_a_hold_is_not_taken_once_labels_moved(registry: Registry) -> None
     (judged,) = await registry.subjects(["node-A"])
     assert judged is not None
     await registry.store.client.hset(registry.keys.intent("node-A"), "lst", "new")
-    assert await registry.hold(judged, hold_of("", "node-A"), MINUTE) is None
+    assert isinstance(await registry.hold(judged, hold_of("", "node-A"), MINUTE), str)
 
 
 @pytest.mark.parametrize("how", ["degraded", "drained", "leaving", "silent", "skewed"])
@@ -125,7 +130,7 @@ async def test_a_hold_is_not_taken_from_a_node_that_may_not_be_given_work(
         await client.delete(keys.ttl("node-A"))
     else:
         await client.set(keys.ttl("node-A"), "1", px=100_000)
-    assert await registry.hold(judged, hold_of("", "node-A"), MINUTE) is None
+    assert isinstance(await registry.hold(judged, hold_of("", "node-A"), MINUTE), str)
     assert await registry.holds("node-A") == []
 
 
@@ -136,9 +141,96 @@ async def test_taking_the_same_hold_twice_takes_one_place(registry: Registry) ->
     hold_id = hold_of("r", "node-A")
     first = await registry.hold(judged, hold_id, MINUTE)
     again = await registry.hold(judged, hold_id, 2 * MINUTE)
-    assert first is not None and again is not None
+    assert isinstance(first, Selected) and isinstance(again, Selected)
     assert (again.load, again.hold_expires) == (0, first.hold_expires)
     assert len(await registry.holds("node-A")) == 1
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_node_that_changes_while_it_is_judged_is_judged_again(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Labels that nobody asks for change: the only node there is still fits."""
+    await Fleet(registry).make_ready(registration=can.pack(REGISTER))
+    hold, left = registry.hold, times
+
+    async def late(*arguments: Any) -> Selected | str:
+        nonlocal left
+        if left:
+            left -= 1
+            await registry.label("node-A", {"rack": str(left)}, "op", "moved")
+        return await hold(*arguments)
+
+    monkeypatch.setattr(registry, "hold", late)
+    assert await held(registry) is not None
+
+
+async def test_a_node_that_no_longer_fits_when_judged_again_is_left_alone(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Fleet(registry).make_ready(registration=can.pack(REGISTER))
+    hold = registry.hold
+    wanted = Requirement(labels=(LabelTest("rack", "not", ("b",)),))
+
+    async def late(*arguments: Any) -> Selected | str:
+        await registry.label("node-A", {"rack": "b"}, "op", "moved")
+        return await hold(*arguments)
+
+    monkeypatch.setattr(registry, "hold", late)
+    assert await registry.select(wanted, 1, hold_ms=MINUTE) == []
+    assert await registry.holds("node-A") == []
+
+
+@pytest.mark.parametrize("how", ["error", "cancelled"])
+async def test_what_a_selection_held_before_it_broke_off_is_given_back(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    fleet = Fleet(registry)
+    for name in ("node-A", "node-B"):
+        await fleet.make_ready(name)
+    hold, taken = registry.hold, asyncio.Event()
+
+    async def failing(*arguments: Any) -> Selected | str:
+        if taken.is_set():
+            await hold(*arguments)  # it is taken, but the answer never comes
+            if how == "error":
+                raise StoreUnavailable("gone")
+            await asyncio.sleep(3600)
+        found = await hold(*arguments)
+        taken.set()
+        return found
+
+    monkeypatch.setattr(registry, "hold", failing)
+    selecting = asyncio.create_task(registry.select(asks(), 2, hold_ms=MINUTE))
+    if how == "cancelled":
+
+        async def both() -> bool:
+            return all([await registry.holds(n) for n in ("node-A", "node-B")])
+
+        await until(both, "both are held")
+        selecting.cancel()
+    with pytest.raises((StoreUnavailable, asyncio.CancelledError)):
+        await selecting
+
+    async def none() -> bool:
+        return not any([await registry.holds(n) for n in ("node-A", "node-B")])
+
+    await until(none, "both are given back")
+
+
+async def test_a_hold_that_has_ended_is_not_among_the_open_ones(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready()
+    first = await held(registry, hold_ms=1)
+    assert first is not None
+
+    async def over() -> bool:
+        return await registry.synchronise() > first.hold_expires
+
+    await until(over, "the hold's time is over")
+    assert len(await registry.holds("node-A")) == 1
+    await fleet.beat()
+    assert await registry.holds("node-A") == []
 
 
 async def test_a_draining_node_is_looked_at_when_its_hold_is_released(registry: Registry) -> None:
@@ -211,6 +303,34 @@ async def test_a_request_id_cannot_be_used_for_something_else(
         await registry.select(**plain | changed)
 
 
+@pytest.mark.parametrize("how", ["released", "done", "over"])
+async def test_a_request_whose_hold_has_ended_gets_a_new_one(registry: Registry, how: str) -> None:
+    await Fleet(registry).make_ready()
+    first = await held(registry, request_id="r1", hold_ms=1 if how == "over" else MINUTE)
+    assert first is not None
+    if how == "released":
+        await registry.release_hold(first.hold_id)
+    elif how == "done":
+        await registry.job_result("node-A", "sid-node-A", failed=False, jobs=0, job_id="r1")
+    else:
+
+        async def over() -> bool:
+            return await registry.synchronise() > first.hold_expires
+
+        await until(over, "the hold's time is over")
+        await registry.release_hold(first.hold_id)
+    again = await held(registry, request_id="r1", hold_ms=1 if how == "over" else MINUTE)
+    assert again is not None and again.hold_expires > first.hold_expires
+
+
+async def test_what_is_kept_of_a_request_does_not_grow_with_it(registry: Registry) -> None:
+    await Fleet(registry).make_ready()
+    many = frozenset(f"node-{i}" for i in range(1000))
+    await registry.select(Requirement(avoid=many), 1, request_id="r1")
+    kept = await registry.store.client.hgetall(registry.keys.request("r1"))
+    assert sum(len(k) + len(v) for k, v in kept.items()) < 400
+
+
 async def test_a_request_that_found_nobody_is_asked_anew(registry: Registry) -> None:
     assert await held(registry, request_id="r1") is None
     await Fleet(registry).make_ready()
@@ -251,9 +371,10 @@ async def test_a_hold_found_after_a_crash_on_a_node_that_went_bad_is_given_back(
     await fleet.make_ready("node-A")
     (judged,) = await registry.subjects(["node-A"])
     assert judged is not None
-    assert await registry.hold(judged, hold_of("r1", "node-A"), MINUTE)
+    assert isinstance(await registry.hold(judged, hold_of("r1", "node-A"), MINUTE), Selected)
     await fleet.commit(Status.DEGRADED, Reason.GPU_UNAVAILABLE)
     await fleet.make_ready("node-B")
+    assert isinstance(await registry.hold(judged, hold_of("r1", "node-A"), MINUTE), str)
     found = await registry._selected(asks(), 1, MINUTE, "r1", Work("token", '["node-A","gone"]'))
     assert found == [], "whoever does not hold the request any more takes nothing new"
     assert await registry.holds("node-A") == []
@@ -269,7 +390,7 @@ async def test_an_asker_that_was_overtaken_gives_back_what_it_took(
     hold = registry.hold
     overtaker: list[Selected | None] = []
 
-    async def late(*arguments: Any) -> Selected | None:
+    async def late(*arguments: Any) -> Selected | str:
         if not overtaker:
             overtaker.append(None)
             await registry.store.client.hset(registry.keys.request("r1"), "until", 0)

@@ -29,6 +29,7 @@ from tests.support.fleet import Fleet
 NODES = 36
 SCHEDULERS = 32
 DURATION_S = 2.5
+PATIENCE_S = 60.0
 MINUTE = 60_000
 WORDS = ("asr:zh", "tts:en", "nmt:zh:en")
 
@@ -189,7 +190,7 @@ class World:
     async def fate(self, until: float) -> None:
         """Something happens to somebody, again and again."""
         acts = (self.degrade, self.drain, self.leave, self.fall_silent, self.report, self.learn)
-        while time.time() < until:
+        while self.busy(until):
             name = self.random.choice(list(self.book))
             async with self.book[name].lock:
                 await self.random.choice(acts)(name)
@@ -197,6 +198,11 @@ class World:
     async def pause(self) -> None:
         """Long enough for the state to be met by somebody."""
         await asyncio.sleep(self.random.random() * 0.02)
+
+    def busy(self, until: float) -> bool:
+        """Whether to go on: for a while, and on a slow machine until enough has happened."""
+        enough = self.changes > NODES * 3 and len(self.answers) > 100
+        return time.time() < until or (not enough and time.time() < until + PATIENCE_S)
 
     def slowly(self, ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """So that what was sampled or judged may be over by the time it is read or held."""
@@ -210,7 +216,7 @@ class World:
     # What schedulers do
 
     async def scheduler(self, until: float) -> None:
-        while time.time() < until:
+        while self.busy(until):
             words = self.random.sample(WORDS, self.random.randint(0, 2))
             wanted = Requirement(tuple(words), public=self.random.random() < 0.7)
             hold_ms = self.random.choice((0, MINUTE))

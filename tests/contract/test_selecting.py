@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -134,6 +135,50 @@ async def test_the_less_loaded_go_first_and_equals_take_turns(registry: Registry
     assert (found[-1].node_id, found[-1].load) == (names[0], 2)
 
 
+async def test_without_holds_callers_do_not_all_get_the_least_loaded(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    for i in range(6):
+        await fleet.make_ready(f"node-{i}", capacity=9)
+        await fleet.beat(f"node-{i}", jobs=1 if i else 0, capacity=9)
+    first = Counter([(await registry.select(asks(), 1))[0].node_id for _ in range(60)])
+    assert first["node-0"] == max(first.values()), "the least loaded still gets most"
+    assert len(first) > 2 and first["node-0"] < 55
+
+
+async def test_a_full_fleet_is_looked_at_once_for_all_who_ask_at_the_same_time(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(registry)
+    home = partition_of("node-0")
+    names = [n for n in (f"node-{i}" for i in range(1999)) if partition_of(n) == home][:20]
+    for name in names:
+        await fleet.make_ready(name)
+        await fleet.beat(name, jobs=1, capacity=1)
+    exactly, looks = registry._exactly, 0
+
+    async def counted(wanted: Any, most: int) -> Any:
+        nonlocal looks
+        looks += 1
+        return await exactly(wanted, most)
+
+    monkeypatch.setattr(registry, "_exactly", counted)
+    found = await asyncio.gather(*(registry.select(asks("asr:zh"), 1) for _ in range(30)))
+    assert found == [[]] * 30
+    assert 1 <= looks <= 10
+
+
+async def test_a_full_node_is_not_even_sent(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    for name, jobs in (("node-A", 0), ("node-B", 1), ("node-C", 2)):
+        await fleet.make_ready(name)
+        await fleet.beat(name, jobs=jobs, capacity=1)
+    names = ["node-A", "node-B", "node-C", "nobody"]
+    found = await registry.subjects(names, with_room=True)
+    assert [s.node_id if s else None for s in found] == ["node-A", None, None, None]
+    (only,) = await registry.select(asks(), 1, hold_ms=1000)
+    assert await registry.subjects([only.node_id], with_room=True) == [None]
+
+
 async def test_the_only_fit_is_found_however_many_there_are(registry: Registry) -> None:
     fleet = Fleet(registry)
     for i in range(90):
@@ -154,7 +199,7 @@ async def test_no_index_is_read_whole_while_a_sample_gives_enough(
         await fleet.make_ready(f"node-{i}")
     sample, drawn = registry._sample, []
 
-    async def noted(names: Any, partitions: Any, most: int, *rest: Any) -> list[str]:
+    async def noted(names: Any, partitions: Any, most: int, *rest: Any) -> Any:
         drawn.append(most)
         return await sample(names, partitions, most, *rest)
 
@@ -255,11 +300,53 @@ async def test_a_filtered_list_looks_at_a_bounded_number_of_nodes_a_page(
     seen: list[str] = []
     while True:
         page, cursor = await registry.listed(Filter(id_part="node-7"), 10, cursor)
+        assert not (cursor or "").partition(":")[2], "no id of a node that is not shown"
         pages += 1
         seen += [s.node_id for s in page]
         if cursor is None:
             break
     assert seen == ["node-7"] and pages > 1
+
+
+async def test_an_owners_few_nodes_are_counted_whole_in_a_large_fleet(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    owned = label_name("owner", "x")
+    for i in range(40):
+        names = ("any", owned) if i == 17 else ("any",)
+        await fleet.make_ready(f"node-{i}", capabilities=names)
+    registry.settings = replace(registry.settings, explain_most=4, overview_most=4)
+    scope = Filter(Requirement(labels=(LabelTest("owner", "in", ("x",)),), public=None))
+    for _ in range(3):
+        seen = await registry.overview(scope)
+        assert (seen.total, seen.status["ready"], seen.sampled) == (1, 1, False)
+        short = await registry.shortfall(asks("tts:fr"), scope)
+        assert (short.examined, short.total, short.sampled) == (1, 1, False)
+        assert [miss.subject.node_id for miss in short.nearest] == ["node-17"]
+
+
+@pytest.mark.parametrize("order", [None, Order("load")])
+async def test_a_list_of_named_nodes_reads_no_others(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, order: Order | None
+) -> None:
+    fleet = Fleet(registry)
+    for i in range(20):
+        await fleet.register(f"node-{i}")
+    subjects, read = registry.subjects, []
+
+    async def noted(ids: Any, **named: Any) -> Any:
+        read.extend(ids)
+        return await subjects(ids, **named)
+
+    monkeypatch.setattr(registry, "subjects", noted)
+    wanted = Filter(ids=frozenset({"node-3", "node-7", "node-9", "nobody"}))
+    seen, cursor = [], None
+    while True:
+        page, cursor = await registry.listed(wanted, 2, cursor, order)
+        seen += [s.node_id for s in page]
+        if cursor is None:
+            break
+    assert sorted(seen) == ["node-3", "node-7", "node-9"]
+    assert set(read) == {"node-3", "node-7", "node-9", "nobody"}
 
 
 async def test_the_overview_counts_what_there_is(registry: Registry) -> None:

@@ -18,7 +18,7 @@ from registry.store import Store
 from sweeper.loop import Sweeper
 from sweeper.metrics import SweeperMetrics
 from sweeper.settings import SweeperSettings
-from tests.support.fleet import Fleet, until
+from tests.support.fleet import Fleet, asks, until
 
 QUICK: dict[str, Any] = {
     "redis_prefix": "swept",
@@ -194,6 +194,52 @@ async def test_much_of_the_fleet_silent_at_once_raises_one_alert(store: Store) -
 
         await until(told, "the event is there")
         assert len(await scene.events("mass_expiry", 0)) == 1
+
+
+@pytest.mark.parametrize("end", ["released", "deadline"])
+@pytest.mark.parametrize("backend", ["valkey"], indirect=True)
+async def test_the_brake_holds_the_word_back_and_nothing_else_until_it_ends(
+    store: Store, end: str
+) -> None:
+    most_s = 60.0 if end == "released" else 2.5
+    brake = {"offline_brake": True, "offline_brake_per_s": 0.01, "offline_brake_most_s": most_s}
+    async with running(Scene(store, mass_expiry_min=3, **brake)) as scene:
+        registry, names = scene.registry, [f"node-{number}" for number in range(16)]
+        for name in names[:8]:
+            await scene.fleet.register(name)
+        begun = await registry.synchronise()
+
+        async def later() -> bool:
+            return await registry.synchronise() > begun + 500
+
+        await until(later, "the others are younger by half a time-out")
+        for name in names[8:]:
+            await scene.fleet.register(name)
+            for _ in range(3):
+                await scene.fleet.beat(name)
+        # The first half falls silent, which is noticed; then the other half does.
+
+        async def braked() -> bool:
+            found = await registry.overview()
+            held = found.brake is not None and found.brake.waiting > 0
+            return held and found.selectable == 0 and found.status["ready"] > 0
+
+        await until(braked, "nodes are silent, and called ready because of the brake")
+        assert await registry.select(asks(), 20) == [], "the word waits, not the fact"
+        found = await registry.overview()
+        assert found.brake is not None and found.mass_expiry is not None
+        assert found.brake.until - found.brake.since == most_s * 1000
+        if end == "released":
+            await registry.release_brake("alice", "they are really gone")
+            (event,) = await scene.events("operator_release_brake", 0)
+            assert (event[b"who"], event[b"why"]) == (b"alice", b"they are really gone")
+        for name in names:
+            await scene.becomes("offline", name)
+
+        async def over() -> bool:
+            return (await registry.overview()).brake is None
+
+        await until(over, "the brake is told no more")
 
 
 @pytest.mark.parametrize("place", ["missing", "extra"])

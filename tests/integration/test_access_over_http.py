@@ -166,6 +166,40 @@ async def test_too_many_requests_are_answered_429_and_nodes_do_not_mind(system: 
     await nodes_and_health_work(gateway)
 
 
+@pytest.mark.parametrize(
+    ("trusted", "statuses"),
+    [([], [200, 200, 429, 429]), (["127.0.0.0/8"], [200, 200, 200, 200])],
+)
+async def test_an_address_is_only_whose_it_is_unless_a_trusted_proxy_says_so(
+    system: System, trusted: list[str], statuses: list[int]
+) -> None:
+    await system.start(
+        sweepers=0,
+        api_burst=2,
+        api_rate_per_s=0.01,
+        api_tokens=[READER_LINE],
+        trusted_proxies=trusted,
+    )
+    (gateway,) = system.gateways
+    seen = [
+        (
+            await ask(gateway, "/v1/nodes", READER, headers={"X-Forwarded-For": f"203.0.113.{n}"})
+        ).status_code
+        for n in range(4)
+    ]
+    assert seen == statuses
+
+
+async def test_a_trusted_proxy_opens_no_gateway_that_is_open_to_its_machine_alone(
+    system: System,
+) -> None:
+    await system.start(sweepers=0, trusted_proxies=["127.0.0.1"])
+    (gateway,) = system.gateways
+    for address in ("203.0.113.9", "127.0.0.1"):
+        answer = await ask(gateway, "/v1/nodes", headers={"X-Forwarded-For": address})
+        assert problem(answer) == (403, "NOT_LOCAL")
+
+
 async def test_a_store_that_keeps_us_waiting_is_answered_503(system: System) -> None:
     await system.start(sweepers=0, api_timeout_s=0.2, redis_timeout_s=30.0)
     (gateway,) = system.gateways

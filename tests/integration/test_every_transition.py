@@ -97,6 +97,8 @@ async def operators_drain_runs_out(system: System) -> None:
         await system.registry.drain(node.node_id or "", "op", "kernel update", timeout_s=0.3)
         await told(node, "draining", "operator")
         await told(node, "draining", "drain_timeout")
+        await system.registry.drain(node.node_id or "", "op", "it needs longer", timeout_s=60)
+        await told(node, "draining", "operator")
 
 
 async def resumed_fit(system: System) -> None:
@@ -189,9 +191,12 @@ async def _degrade_in_warmup(node: Node, system: System) -> None:
 
 
 async def under_intent_a_registration_is_draining(system: System) -> None:
-    await system.registry.drain("node-DRAINED0", "op", "before it came")
     async with Node(system.ws) as node:
-        ack = await node.register(node_id="node-DRAINED0")
+        token = (await node.register())["node_token"]
+        await system.registry.drain(node.node_id or "", "op", "kernel update")
+        await told(node, "draining", "operator")
+    async with Node(system.ws) as back:
+        ack = await back.register(node_id=node.node_id, node_token=token)
         assert ack["status"] == "draining"
 
 

@@ -222,6 +222,9 @@ def test_a_file_that_can_not_be_read_at_the_start_is_named(
         ({"tls_key_file": "key.pem"}, "MUSTER_TLS_CERT_FILE"),
         ({"api_burst": 0}, "MUSTER_API_BURST"),
         ({"api_timeout_s": 0.0}, "MUSTER_API_TIMEOUT_S"),
+        ({"trusted_proxies": ["10.0.0.1", "proxy"]}, "MUSTER_TRUSTED_PROXIES"),
+        ({"trusted_proxies": ["10.0.0.1/8"]}, "MUSTER_TRUSTED_PROXIES"),
+        ({"trusted_proxies": ["*"]}, "MUSTER_TRUSTED_PROXIES"),
     ],
 )
 def test_settings_that_can_not_be_meant_are_refused(
@@ -273,6 +276,12 @@ def test_a_request_without_host_is_refused() -> None:
 def test_what_a_proxy_passes_on_for_others_is_refused() -> None:
     problem = refused(Access(GatewaySettings()), request(client="203.0.113.9"))
     assert (problem.code, problem.more["header"]) == ("NOT_LOCAL", "X-Forwarded-For")
+    for scope, header in (
+        (request(x_forwarded_for="127.0.0.1"), "X-Forwarded-For"),
+        (request(forwarded="for=127.0.0.1"), "Forwarded"),
+    ):
+        problem = refused(Access(GatewaySettings()), scope)
+        assert (problem.code, problem.more["header"]) == ("NOT_LOCAL", header)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +375,8 @@ def test_only_what_can_only_be_this_machine_is_loopback(host: str, loopback: boo
         ("GET", "/v1/nodes", Role.READ),
         ("HEAD", "/v1/fleet", Role.READ),
         ("POST", "/v1/select", Role.READ),
-        ("POST", "/v1/nodes/node-A/explain", Role.READ),
+        ("GET", "/v1/nodes/node-A/explain", Role.READ),
+        ("POST", "/v1/nodes/node-A/explain", Role.ADMIN),
         ("DELETE", "/v1/holds/h-1", Role.READ),
         ("DELETE", "/v1/holds", Role.ADMIN),
         ("DELETE", "/v1/holds/a/b", Role.ADMIN),

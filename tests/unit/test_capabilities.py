@@ -293,9 +293,17 @@ def test_a_report_is_stored_as_it_came() -> None:
     assert msgspec.msgpack.decode(can.pack_report(heartbeat)) == {
         "resource_usage": {"gpu_percent": 1},
         "timestamp": "now",
-        "health": {"ok": False, "reason": None},
+        "health_ok": False,
+        "health_reason": None,
         "report_warnings": ["w"],
     }
+
+
+def test_a_report_no_record_can_hold_is_stored_without_its_numbers() -> None:
+    heartbeat = beat(raw={"cpu_percent": 2**70}, timestamp="t", warnings=("w",))
+    stored = msgspec.msgpack.decode(can.pack_report(heartbeat))
+    assert (stored["resource_usage"], stored["timestamp"]) == (None, None)
+    assert stored["report_warnings"] == ["w"]
 
 
 languages = st.sampled_from(["zh", "en", "fr", ""])

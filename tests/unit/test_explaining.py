@@ -135,6 +135,14 @@ def test_an_operators_drain_is_told_with_its_end() -> None:
     assert done.to_do == (TO_DO["en"]["drained by an operator"],)
 
 
+def test_a_drain_whose_time_ran_out_still_waits_for_its_jobs_and_no_time_ends_that() -> None:
+    found = told("draining", "drain_timeout", about={"intent": DRAIN, "jobs": 2}, intent="stamp")
+    assert found.waits_for is not None
+    assert (found.waits_for.what, found.waits_for.have) == ("jobs_to_end", 2)
+    assert found.waits_for.changes_in_ms is None
+    assert found.to_do == (TO_DO["en"]["operator"],)
+
+
 def test_a_nodes_own_drain_is_told_with_its_end() -> None:
     found = told(
         "draining", "node_request", about={"leaving": "unregister", "jobs": 1},

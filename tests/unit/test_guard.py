@@ -228,6 +228,12 @@ async def test_guessing_tokens_has_its_limit_and_costs_others_nothing() -> None:
     assert (await gateway.ask("GET", "/v1/nodes")).status_code == 200
 
 
+async def test_asking_for_what_one_may_not_do_has_its_limit() -> None:
+    gateway = Gateway(api_burst=2, api_rate_per_s=0.001)
+    statuses = [(await gateway.ask("DELETE", "/v1/nodes/a")).status_code for _ in range(4)]
+    assert statuses == [403, 403, 429, 429]
+
+
 def test_the_memory_for_buckets_is_bounded_and_the_longest_unused_goes() -> None:
     buckets = Buckets(burst=1, per_s=0.001, most=3)
     for key in ("a", "b", "c"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from registry.model import Decision, Facts, Reason, Status, Verdict
+from registry.model import Act, Decision, Facts, Reason, Status, Verdict
 from registry.settings import RegistrySettings
 from sweeper import diagram
 from sweeper.rules import TABLE, Limits, Row, expired, judge, next_look_ms, replay
@@ -83,6 +83,10 @@ EXAMPLES: list[tuple[str, Status, dict[str, Any], Status, Reason]] = [
         "operators_drain_ran_out", DRAINING, INTENT | BUSY | {"intent_at": NOW - 3_600_000},
         DRAINING, Reason.DRAIN_TIMEOUT,
     ),
+    (
+        "operator_allows_more_time", DRAINING, INTENT | BUSY | {"reason": "drain_timeout"},
+        DRAINING, Reason.OPERATOR,
+    ),
     ("resumed_fit", DRAINING, PROVEN | {"last_verdict": "P"}, READY, Reason.RESUMED),
     ("resumed_unfit", DRAINING, PROVEN | {"last_verdict": "g"}, DEGRADED, Reason.RESUMED),
     ("resumed_untried", DRAINING, {"last_verdict": "P"}, REGISTERING, Reason.RESUMED),
@@ -136,6 +140,7 @@ def test_every_row_has_an_example_from_each_state_or_the_same_predicate() -> Non
         (DRAINING, INTENT | {"holds": 1}),
         (DRAINING, INTENT | {"reason": "drained"}),
         (DRAINING, INTENT | BUSY | {"reason": "drain_timeout", "intent_at": 0}),
+        (DRAINING, INTENT | LEFT | BUSY | {"reason": "drain_timeout"}),
         (DRAINING, LEFT | {"reason": "node_request", "reported_at": NOW - 5_000}),
         (DRAINING, LEFT | BUSY | {"reason": "node_request"}),
         (READY, {"last_beat": NOW - 44_999, "ttl_ms": -2}),
@@ -212,6 +217,36 @@ def test_an_alarm_that_rings_for_nothing_keeps_still_for_a_while() -> None:
     under = facts(DRAINING, **INTENT | LEFT | BUSY | {"intent_at": NOW - 3_600_000})
     assert judge(under, LIMITS, gateway_present=True) is None
     assert next_look_ms(under, LIMITS, gateway_present=True) == 1000
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "who"),
+    [
+        (READY, INTENT, "ann"),
+        (DRAINING, INTENT, "ann"),
+        (DRAINING, INTENT | BUSY | {"intent_at": 0}, "ann"),
+        (READY, REMOVED, "bob"),
+        (READY, LEFT | BUSY, "bob"),
+        (DRAINING, LEFT | BUSY | {"leave_at": 0}, "bob"),
+        (DRAINING, PROVEN, "cid"),
+        (DRAINING, {}, "cid"),
+        (READY, INTENT | SILENT, None),
+        (READY, {"window": "ggg"}, None),
+    ],
+)
+def test_a_transition_names_who_is_behind_it(
+    status: Status, changes: dict[str, Any], who: str | None
+) -> None:
+    acts: dict[str, Any] = {
+        "intended": Act("ann", "a", 1),
+        "left": Act("bob", "b", 2),
+        "resumed": Act("cid", "c", 3),
+    }
+    decision = judged(status, **changes, **acts)
+    assert decision is not None
+    by = decision.evidence["by"]
+    assert (by and by["who"]) == who
+    assert replay(json.loads(json.dumps(decision.evidence))) is not None
 
 
 # Properties

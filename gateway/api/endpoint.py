@@ -1,0 +1,98 @@
+"""One row of the table of endpoints, and what its handler is given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.access import Principal
+from gateway.api.shortfalls import Shortfalls
+from gateway.settings import GatewaySettings
+from muster.wire.bearer import Role
+from muster.wire.errors import Locale
+from registry.registry import Registry
+
+EVERYWHERE = (
+    "INVALID_PARAMETER",
+    "UNAUTHORIZED",
+    "API_NOT_CONFIGURED",
+    "NOT_LOCAL",
+    "TOO_LARGE",
+    "RATE_LIMITED",
+    "INTERNAL_ERROR",
+    "UNAVAILABLE",
+)
+"""Codes that any endpoint may answer with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as its handler sees it: who asks what. `path` has the parts that braces name."""
+
+    who: Principal
+    registry: Registry
+    settings: GatewaySettings
+    shortfalls: Shortfalls
+    locale: Locale
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+
+
+Handler = Callable[[Call], Awaitable[Struct | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request that shows what the endpoint is for."""
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What can be asked with one method of one path.
+
+    Without `answer` it is 204; one that is not `timed` may take as long as it takes. `name` is the
+    operation's in the OpenAPI document. `codes` are problems beside those of `EVERYWHERE`,
+    `problem` is one of them with a request that meets it. `links` name operations that go on from
+    the answer: their path's part → where in the answer it stands (a JSON pointer)."""
+
+    method: str
+    path: str
+    name: str
+    role: Role
+    handler: Handler
+    summary: str
+    text: str
+    example: Example
+    answer: Any = None
+    query: type[Struct] | None = None
+    body: Any = None
+    codes: tuple[str, ...] = ()
+    timed: bool = True
+    problem: tuple[str, Example] | None = None
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """`GET /v1/nodes`"""
+        return f"{self.method} {self.path}"
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the path's own parts."""
+        return re.findall(r"{(\w+)}", self.path)
+
+    @property
+    def every_code(self) -> tuple[str, ...]:
+        """All problems it may answer with."""
+        admins = ("FORBIDDEN",) if self.role is Role.ADMIN else ()
+        return (*self.codes, *admins, *EVERYWHERE, *(("TIMEOUT",) if self.timed else ()))

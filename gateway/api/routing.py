@@ -1,0 +1,159 @@
+"""From the table of endpoints to routes: one for each path, which knows all of its methods."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from gateway.access import require
+from gateway.api import arguments
+from gateway.api.endpoint import Call, Endpoint
+from gateway.api.openapi import document
+from gateway.api.page import Page, page
+from gateway.api.shortfalls import Shortfalls
+from gateway.api.table import TABLE
+from gateway.guard import without_time_limit
+from gateway.problem import ProblemError
+from gateway.settings import GatewaySettings
+from muster.wire.errors import pick_locale
+from registry.base import ms
+from registry.errors import StoreUnavailable
+from registry.logs import log
+
+logger = logging.getLogger("muster.gateway")
+
+
+def routes(settings: GatewaySettings) -> list[Route]:
+    """The API's routes; the application's state must hold `registry` once it serves."""
+    shortfalls = Shortfalls()
+    paths: dict[str, list[Endpoint]] = {}
+    for endpoint in TABLE:
+        paths.setdefault(endpoint.path, []).append(endpoint)
+    asks_for_tokens = bool(settings.api_tokens or settings.api_tokens_file)
+    described = _described(asks_for_tokens, ms(settings.hold_most_s))
+    read = _read()
+    return [
+        Route("/openapi.json", _Fixed(described, {"Content-Type": "application/json"})),
+        Route("/docs", _Fixed(read.html, read.headers)),
+        *(Route(path, _Path(found, settings, shortfalls)) for path, found in paths.items()),
+    ]
+
+
+@cache
+def _described(asks_for_tokens: bool, hold_most_ms: int) -> bytes:
+    return msgspec.json.encode(
+        document(TABLE, asks_for_tokens=asks_for_tokens, hold_most_ms=hold_most_ms)
+    )
+
+
+@cache
+def _read() -> Page:
+    return page(TABLE)
+
+
+class _Methods:
+    """An ASGI application that answers for one path, whatever the method."""
+
+    def __init__(self, methods: Iterable[str]) -> None:
+        known = set(methods)
+        self._allow = ", ".join(
+            sorted(known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set()))
+        )
+        self._known = known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS":
+            response = Response(status_code=204, headers={"Allow": self._allow})
+        elif method not in self._known:
+            title = f"{request.method} is not known here; {self._allow} are"
+            problem = ProblemError(405, "METHOD_NOT_ALLOWED", title, {"Allow": self._allow})
+            response = problem.response()
+        else:
+            response = await self.answer(method, request)
+        await response(scope, receive, send)
+
+    async def answer(self, method: str, request: Request) -> Response:
+        """Answers a method that is known."""
+        raise NotImplementedError
+
+
+class _Fixed(_Methods):
+    """What was made when the process started."""
+
+    def __init__(self, content: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(["GET"])
+        self._content = content
+        self._headers = headers
+
+    async def answer(self, method: str, request: Request) -> Response:
+        return Response(self._content, headers=dict(self._headers))
+
+
+class _Path(_Methods):
+    """The endpoints of one path."""
+
+    def __init__(
+        self, endpoints: Iterable[Endpoint], settings: GatewaySettings, shortfalls: Shortfalls
+    ) -> None:
+        self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
+        super().__init__(self._endpoints)
+        self._settings = settings
+        self._shortfalls = shortfalls
+
+    async def answer(self, method: str, request: Request) -> Response:
+        endpoint = self._endpoints[method]
+        try:
+            found = await endpoint.handler(await self._call(endpoint, request))
+            if found is None:
+                return Response(status_code=204)
+            return Response(msgspec.json.encode(found), media_type="application/json")
+        except (ProblemError, StoreUnavailable):
+            raise
+        except ClientDisconnect:
+            return Response(status_code=400)  # Nobody is there to read it.
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the connection
+            return _bug(endpoint, error)
+
+    async def _call(self, endpoint: Endpoint, request: Request) -> Call:
+        """Who asks what. Raises ProblemError."""
+        who = require(request, endpoint.role)
+        if not endpoint.timed:
+            without_time_limit(request)
+        query = arguments.query(endpoint.query, request.query_params.multi_items())
+        body = None
+        if endpoint.body is not None:
+            body = arguments.body(endpoint.body, await request.body())
+        return Call(
+            who=who,
+            registry=request.app.state.registry,
+            settings=self._settings,
+            shortfalls=self._shortfalls,
+            locale=pick_locale(request.headers.get("accept-language"), self._settings.locale),
+            path=request.path_params,
+            query=query,
+            body=body,
+        )
+
+
+def _bug(endpoint: Endpoint, error: Exception) -> Response:
+    trace_id = secrets.token_hex(8)
+    log(
+        logger,
+        logging.ERROR,
+        "request_failed",
+        endpoint=endpoint.title,
+        trace_id=trace_id,
+        exc_info=error,
+    )
+    title = "an internal error; the gateway's log tells more under this trace_id"
+    return ProblemError(500, "INTERNAL_ERROR", title, trace_id=trace_id).response()

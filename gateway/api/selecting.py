@@ -1,0 +1,71 @@
+"""Finding a machine for a job, and giving back a place that was held."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.api import answers, asking
+from gateway.api.endpoint import Call
+from gateway.api.nodes import seen
+from gateway.api.questions import SelectBody
+from gateway.problem import BadParameterError, ProblemError
+from registry.base import ms
+from registry.holding import node_of
+from registry.once import RequestReused
+from registry.requirement import Requirement
+
+
+async def select(call: Call) -> answers.Selection:
+    body: SelectBody = call.body
+    most = ms(call.settings.hold_most_s)
+    if body.hold_ms > most:
+        raise BadParameterError("hold_ms", f"a whole number from 0 to {most}")
+    wanted = asking.wanted(body, call.settings, call.who)
+    try:
+        found = await call.registry.select(
+            wanted,
+            body.limit,
+            hold_ms=body.hold_ms,
+            request_id=body.request_id or "",
+            asker=call.who.name,
+        )
+    except RequestReused as error:
+        title = f"the request_id {body.request_id} was used for another request"
+        raise ProblemError(409, "REQUEST_ID_REUSED", title) from error
+    if not found:
+        raise await _nobody(call, wanted)
+    return answers.selection(found)
+
+
+async def release_hold(call: Call) -> None:
+    hold_id = call.path["hold_id"]
+    missing = ProblemError(404, "HOLD_NOT_FOUND", "there is no such hold, or no more")
+    node_id = node_of(hold_id)
+    if node_id is None:
+        raise missing
+    if call.who.owner is not None:
+        try:
+            await seen(call, node_id)
+        except ProblemError:
+            raise missing from None
+    if not await call.registry.release_hold(hold_id):
+        raise missing
+
+
+async def _nobody(call: Call, wanted: Requirement) -> ProblemError:
+    """Says why nobody fits, and who nearly does."""
+    visible = asking.scope(call.who)
+    found = await call.shortfalls.of(
+        (wanted, call.who.owner), lambda: call.registry.shortfall(wanted, visible)
+    )
+    return ProblemError(
+        404,
+        "NO_AVAILABLE_NODE",
+        "no ready, live node can do this now",
+        reasons=found.counts,
+        examined=found.examined,
+        # Of a sample, the total counts everybody's machines.
+        total=found.total if call.who.owner is None else found.examined,
+        sampled=found.sampled,
+        nearest=[msgspec.to_builtins(answers.near(miss)) for miss in found.nearest],
+    )
