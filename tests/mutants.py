@@ -583,7 +583,7 @@ def _faults() -> Iterator[Mutant]:
         "return max(timeout, self.limits.gateway_grace_ms)",
         "return timeout",
         ("tests/unit/test_rules.py",),
-        "lapsed_gateway",
+        "lapsed_gateway or nothing_leads",
     )
     yield Mutant(
         "session: told once, and in order",
