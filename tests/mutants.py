@@ -33,7 +33,8 @@ _COUNT = re.compile(r"(\d+) (passed|failed|error)")
 
 @dataclass(frozen=True)
 class Mutant:
-    """One guard, and how it is broken: `old` becomes `new` in `path`; `tests` must notice."""
+    """One guard, and how it is broken: `old` becomes `new` in `path`, and in the same way whatever
+    `too` names; `tests` must notice."""
 
     name: str
     path: str
@@ -41,6 +42,12 @@ class Mutant:
     new: str
     tests: tuple[str, ...]
     keyword: str = "valkey"
+    too: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def edits(self) -> tuple[tuple[str, str, str], ...]:
+        """Everything that is changed: path, old, new."""
+        return ((self.path, self.old, self.new), *self.too)
 
 
 @dataclass(frozen=True)
@@ -346,6 +353,8 @@ def mutants() -> list[Mutant]:
             "",
         ),
         *_operators(),
+        *_clocks(),
+        *_faults(),
         *_api(),
         *_client(),
         *_endpoints(),
@@ -453,6 +462,147 @@ def _operators() -> Iterator[Mutant]:
     }
     for path, guards in files.items():
         yield from _of((path, (f"{_CONTRACT}operating.py",)), *guards)
+
+
+def _clocks() -> Iterator[Mutant]:
+    """What a store's other clock and a process that stood still must not do."""
+    stepping = f"{_CONTRACT}stepping_clocks.py"
+    yield from _of(
+        ("registry/scripts/beat.lua", (stepping,)),
+        ("a last beat of the future", "if last > now then last = now - age end", ""),
+    )
+    yield from _of(
+        ("registry/scripts/patrol.lua", (stepping,)),
+        ("a clock that stepped back", "if gap < 0 then ring_all(due, now) end", ""),
+    )
+    yield from _of(
+        ("registry/scripts/arm.lua", (stepping,)),
+        ("a key made by a clock ahead", "redis.call('DEL', KEYS[6])", "local _ = 0"),
+    )
+    yield from _of(
+        ("registry/scripts/present.lua", (f"{_CONTRACT}late_announcements.py", stepping)),
+        ("a word that comes too late", "and not late then", "then"),
+    )
+    units: tuple[tuple[str, str, str, str], ...] = (
+        (
+            "presence",
+            "beats go before the gateway is back",
+            "not await self._batcher.drain(FLUSH_S)",
+            "False",
+        ),
+        ("presence", "living nodes beat before it is back", "began < self._not_before or", ""),
+        ("clock", "frames are as old as the standstill", "if self._floor is None else", "or"),
+        (
+            "clock",
+            "standing still is nobody's silence",
+            "return self._look() - self",
+            "return 0 * self",
+        ),
+    )
+    tests = {"presence": "gateway_presence", "clock": "stall"}
+    for room, name, old, new in units:
+        where = (f"tests/unit/test_{tests[room]}.py",)
+        yield Mutant(f"{room}: {name}", f"gateway/{room}.py", old, new, where, "")
+
+
+def _faults() -> Iterator[Mutant]:
+    """Mistakes that only show when something fails."""
+    fences = (f"{_CONTRACT}fences.py",)
+    processes = ("tests/faults/test_one_by_one.py",)
+    ack = """connection.send(RegisterAck(
+                node_id, "registered", "registering", None, 1, 1, 1, 1, (), None
+            ))
+            written = await"""
+    yield Mutant(
+        "enrolment: acknowledged after it was written",
+        "gateway/enrolment.py",
+        "written = await",
+        ack,
+        processes,
+        "",
+    )
+    yield Mutant(
+        "gate: a gateway's standing still reaps nobody",
+        "gateway/gate.py",
+        "            self.clock.observed,\n",
+        "            time.monotonic,\n",
+        processes,
+        "",
+    )
+    read = "        now, unobserved = int(reply[0]), int(reply[1])\n"
+    taken = 'await self.store.commands([("SREM", k.todo(partition), *ids)])'
+    yield Mutant(
+        "todo: taken before it is read, not after",
+        "registry/scripts/patrol.lua",
+        "redis.call('SPOP', todo, limit)",
+        "redis.call('SRANDMEMBER', todo, limit)",
+        fences,
+        too=(("registry/judging.py", read, f"        {taken}\n{read}"),),
+    )
+    counter = "str(next(_COUNT))"
+    yield Mutant(
+        "session: a random fence, no counter",
+        "gateway/session.py",
+        "return secrets.token_hex(8)",
+        f"return {counter}",
+        ("tests/unit/test_session.py",),
+        "",
+        too=(("gateway/session.py", "WINDOW = 5\n", "WINDOW = 5\n_COUNT = iter(range(9**9))\n"),),
+    )
+    yield from _of(
+        ("registry/scripts/beat.lua", fences),
+        ("fenced by the sid, not by a number", "r[1] ~= sid then", "num(r[8]) ~= session then"),
+    )
+    yield from _of(
+        ("registry/scripts/transition.lua", fences),
+        ("nobody offline keeps a key", "redis.call('DEL', KEYS[3])", "local _ = 0"),
+    )
+    yield from _of(
+        ("registry/scripts/hold.lua", (f"{_CONTRACT}holding.py",)),
+        ("a hold ends", "'ZADD', KEYS[4], int(expires),", "'ZADD', KEYS[4], '+inf',"),
+    )
+    yield from _of(
+        ("registry/scripts/job.lua", (f"{_CONTRACT}beating.py",)),
+        ("a job is no sign of life", "'rat', int(now))", "'rat', int(now), 'beat', int(now))"),
+    )
+    yield from _of(
+        ("registry/scripts/mend.lua", (f"{_CONTRACT}beating.py",)),
+        ("intent comes back", "if ARGV[5] ~= '' and", "if false and"),
+    )
+    yield from _of(
+        ("registry/scripts/register.lua", (f"{_CONTRACT}registering.py",)),
+        ("a restored node is judged", "mark(KEYS[6], KEYS[11], id)", "local _ = 0"),
+    )
+    loop = (f"{_CONTRACT}sweeping.py",)
+    yield from _of(
+        ("sweeper/loop.py", loop),
+        ("silence needs watching", "return partition in self._observed or", "return True or"),
+        ("no gateway, no observing", "observe=bool(self._gateways)", "observe=True"),
+    )
+    yield Mutant(
+        "rules: the grace of a lapsed gateway",
+        "sweeper/rules.py",
+        "return max(timeout, self.limits.gateway_grace_ms)",
+        "return timeout",
+        ("tests/unit/test_rules.py",),
+        "lapsed_gateway or nothing_leads",
+    )
+    yield Mutant(
+        "session: told once, and in order",
+        "gateway/session.py",
+        "if change.version <= self.version:",
+        "if False:",
+        ("tests/unit/test_session.py",),
+        "",
+    )
+    yield Mutant(
+        "batcher: beats wait for the store",
+        "gateway/batcher.py",
+        "                self._park(waiting)\n",
+        "                self._answer(waiting, TOO_OLD)\n",
+        ("tests/unit/test_batcher.py",),
+        "",
+    )
 
 
 def _api() -> Iterator[Mutant]:
@@ -695,12 +845,12 @@ class WrongMutantError(Exception):
     """A replacement that does not match exactly once: the guard moved, or the text is not one."""
 
 
-def broken(text: str, mutant: Mutant) -> str:
+def broken(text: str, path: str, old: str, new: str) -> str:
     """The text without its guard. Raises WrongMutantError unless it matches exactly once."""
-    found = text.count(mutant.old)
+    found = text.count(old)
     if found != 1:
-        raise WrongMutantError(f"{mutant.path} holds {mutant.old!r} {found} times, not once")
-    return text.replace(mutant.old, mutant.new)
+        raise WrongMutantError(f"{path} holds {old!r} {found} times, not once")
+    return text.replace(old, new)
 
 
 @contextmanager
@@ -736,9 +886,10 @@ def _run(tree: Path, name: str, tests: tuple[str, ...], keyword: str) -> Result:
 def try_one(mutant: Mutant) -> Result:
     """Breaks one guard in a copy and asks its tests."""
     with _copy() as tree:
-        path = tree / mutant.path
         try:
-            path.write_text(broken(path.read_text(), mutant))
+            for name, old, new in mutant.edits:
+                path = tree / name
+                path.write_text(broken(path.read_text(), name, old, new))
         except WrongMutantError as error:
             return Result(mutant.name, 0, 0, 0.0, str(error))
         return _run(tree, mutant.name, mutant.tests, mutant.keyword)

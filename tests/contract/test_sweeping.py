@@ -138,6 +138,21 @@ async def test_without_any_gateway_a_node_is_held_for_the_grace(store: Store) ->
         assert json.loads(event[b"evidence"])["blame"] == "platform"
 
 
+async def test_while_no_gateway_is_present_nothing_counts_as_observed(store: Store) -> None:
+    scene = Scene(store)
+    scene.gateway = False
+    keys = scene.registry.keys
+
+    async def all_held() -> bool:
+        return len(scene.sweeper.held) == PARTITIONS
+
+    async with running(scene):
+        await until(all_held, "every partition is looked at")
+        assert not await store.client.exists(keys.swept(0))
+        scene.gateway = True
+        await until(scene.observed, "every partition is observed")
+
+
 async def test_an_outage_of_the_store_makes_nobody_silent(store: Store) -> None:
     scene = Scene(store, gateway_grace_s=1.2)
     async with running(scene):

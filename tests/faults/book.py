@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+_ACK = "node_register_ack"
+
 
 def now_ms() -> int:
     """This machine's clock, ms."""
@@ -47,7 +49,7 @@ class Heard:
     @property
     def tells(self) -> bool:
         """Whether it tells a status and its version."""
-        return self.kind in ("node_register_ack", "node_status")
+        return self.kind in (_ACK, "node_status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,13 @@ class Page:
         """The door its socket went through at an instant; -1 before the first."""
         return next((door for when, _, door in reversed(self.doors) if when <= at), -1)
 
+    def registered_door(self, at: int) -> int:
+        """The door through which it was last acknowledged before an instant; -1 before the
+        first."""
+        sockets = {socket: door for _, socket, door in self.doors}
+        ack = next((h for h in reversed(self.heard) if h.at < at and h.kind == _ACK), None)
+        return -1 if ack is None else sockets.get(ack.socket, -1)
+
     @property
     def told(self) -> Heard | None:
         """What it was told last; of tellings the one with the highest version."""
@@ -120,7 +129,7 @@ class Page:
 
     @property
     def acks(self) -> Iterator[Heard]:
-        return (h for h in self.heard if h.kind == "node_register_ack")
+        return (h for h in self.heard if h.kind == _ACK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Breach:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.law}: {self.node} at {self.at}: {self.what}"
+        return f"{self.law}: {self.node}: {self.what}"
 
 
 class Checker:
@@ -87,18 +87,32 @@ class Checker:
         if not heard and not able:
             return ""
         evidence = json.loads(event["evidence"] or "{}")
-        faulty = any(
+        silent_elsewhere = at - self._last_through(pages, at)
+        if evidence.get("blame") == "platform" and self._out_of_order(pages, at):
+            enough = silent_elsewhere >= self._grace - ROUND_MS
+            return "" if enough else "blamed on the platform, but within its grace"
+        if self._strayed(pages, at) and silent_elsewhere >= self._timeout - ROUND_MS:
+            return ""
+        said = {name: evidence.get(name) for name in ("silence_ms", "gateway_present", "blame")}
+        how = "able all the time" if able else "heard"
+        return f"{at - last} ms after a sign of life, {how}; it was said: {said}"
+
+    def _out_of_order(self, pages: list[Page], at: int) -> bool:
+        """Whether a door they went through lately did not work by our fault."""
+        return any(
             self._book.blamed(p.door_at(t), at - self._grace, at)
             for p in pages
             for t in (at, at - self._timeout, at - self._grace)
         )
-        if evidence.get("blame") == "platform" and faulty:
-            if at - self._last_through(pages, at) >= self._grace - ROUND_MS:
-                return ""
-            return "blamed on the platform, but within its grace"
-        said = {name: evidence.get(name) for name in ("silence_ms", "gateway_present", "blame")}
-        how = "able all the time" if able else "heard"
-        return f"{at - last} ms after a sign of life, {how}; it was said: {said}"
+
+    def _strayed(self, pages: list[Page], at: int) -> bool:
+        """Whether it lost its socket at a gateway that works and came to one that can't reach the
+        store: there nobody can know of it, and it is told UNAVAILABLE."""
+        return any(
+            self._book.blamed(p.door_at(at), at, at)
+            and not self._book.blamed(p.registered_door(at), at - self._timeout, at)
+            for p in pages
+        )
 
     def _last_through(self, pages: list[Page], at: int) -> int:
         """When a sign of life last went through a door that worked."""

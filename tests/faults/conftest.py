@@ -45,7 +45,8 @@ def judged(record_property: Callable[[str, object], None]) -> Judge:
         outcome = await world.outcome()
         record_property("fault", row_of(world, outcome))
         if outcome.breaches:
-            lines = [*map(str, outcome.breaches[:20]), *outcome.notes]
+            broken = [f"{world.clock_of(b.at)}  {b}" for b in outcome.breaches[:20]]
+            lines = [*broken, *outcome.notes]
             pytest.fail(f"{world!r}\n" + "\n".join(lines), pytrace=False)
         return outcome
 

@@ -57,14 +57,15 @@ class _Base:
 
 @dataclass(frozen=True)
 class StoreRestarted(_Base):
-    """The store ends in order and comes back, with its data or `empty`."""
+    """The store ends, in order or `killed`, and comes back, with its data or `empty`."""
 
     empty: bool = False
+    killed: bool = False
     touches: ClassVar[frozenset[str]] = frozenset({"store"})
 
     async def begin(self, world: World) -> None:
         store = _standalone(world)
-        await world.aside(lambda: store.restart(empty=self.empty))
+        await world.aside(lambda: store.restart(empty=self.empty, killed=self.killed))
         if self.empty:
             world.book.store_lost(0)
 

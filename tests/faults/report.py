@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from registry.embedded import find_server
-from tests.faults.world import Outcome, World
+
+if TYPE_CHECKING:  # what a world imports must not be imported before pytest has begun
+    from tests.faults.world import Outcome, World
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 

@@ -32,7 +32,7 @@ def _fault(dice: random.Random) -> faults.Fault:
     lasts = round(dice.choice((5, 20, 50, 80)) * dice.uniform(0.7, 1.3), 1)
     door = dice.randrange(2)
     kinds: tuple[faults.Fault, ...] = (
-        faults.StoreRestarted(),
+        faults.StoreRestarted(killed=dice.random() < 0.5),
         faults.StoreRestarted(empty=True),
         faults.StoreUnreachable(lasts),
         faults.StoreUnreachable(lasts, refused=True),

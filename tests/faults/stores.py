@@ -43,10 +43,14 @@ class Standalone:
     def port(self) -> int:
         return self.server.port
 
-    def restart(self, *, empty: bool = False) -> None:
-        """Ends it in order and starts it again on its port, with its data or `empty`."""
+    def restart(self, *, empty: bool = False, killed: bool = False) -> None:
+        """Ends it in order, or as if `killed`, and starts it again on its port, with its data or
+        `empty`."""
         port = self.server.port
-        self.server.stop()
+        if killed:
+            self.server.kill()
+        else:
+            self.server.stop()
         if empty:
             shutil.rmtree(self._directory)
         self.server = EmbeddedStore.start(self._directory, port, self._extra)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from muster.wire.closing import CloseCode
 from tests.faults import faults
 from tests.faults.book import Page
 from tests.faults.conftest import Judge, MakeWorld
@@ -24,10 +25,11 @@ def closed_by_us(world: World) -> list[tuple[Page, int]]:
     return [(p, c.code) for p in pages for c in p.closed if c.code not in _OWN_CLOSES]
 
 
-async def test_store_restarted_with_its_data(world: MakeWorld, judged: Judge) -> None:
-    """The store ends in order and comes back with its data."""
+@pytest.mark.parametrize("killed", [False, True], ids=["in order", "killed"])
+async def test_store_restarted_with_its_data(world: MakeWorld, judged: Judge, killed: bool) -> None:
+    """The store ends and comes back with its data."""
     w = await world()
-    await w.suffer(faults.StoreRestarted())
+    await w.suffer(faults.StoreRestarted(killed=killed))
     await judged(w)
     assert not closed_by_us(w)
 
@@ -63,7 +65,8 @@ async def test_store_unreachable_from_one_gateway_alone(world: MakeWorld, judged
     """One gateway alone does not reach the store for 150 s."""
     w = await world()
     await w.suffer(faults.OneGatewayCutOff())
-    await judged(w)
+    outcome = await judged(w)
+    assert outcome.measured.recover_s < 2 * w.pace.interval_s, "they are back by the next beat"
     blamed = [e for e in w.book.events if '"blame":"platform"' in e["evidence"]]
     assert blamed, "machines behind it are called offline in the end, and the platform is blamed"
 
@@ -89,6 +92,7 @@ async def test_gateway_paused_and_resumed(world: MakeWorld, judged: Judge, lasts
     w = await world()
     await w.suffer(faults.GatewayPaused(lasts_s))
     await judged(w)
+    assert CloseCode.SILENT.code not in {code for _, code in closed_by_us(w)}
 
 
 async def test_gateways_restarted_one_after_the_other(world: MakeWorld, judged: Judge) -> None:

@@ -417,8 +417,12 @@ class World:
         }
 
     def _story(self) -> list[str]:
-        first = self.book.notes[0][0] if self.book.notes else 0
-        return [f"{(at - first) / 1000:8.2f} s  {what}" for at, what in self.book.notes]
+        return [f"{self.clock_of(at)}  {what}" for at, what in self.book.notes]
+
+    def clock_of(self, at: int) -> str:
+        """An instant as people read it: seconds since the first fault began."""
+        first = self.book.notes[0][0] if self.book.notes else at
+        return f"{(at - first) / 1000:8.2f} s"
 
 
 def steady(page: Page, since: int) -> bool:
