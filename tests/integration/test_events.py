@@ -24,9 +24,11 @@ import pytest_asyncio
 from muster.wire.bearer import Entry, Role, digest
 from registry.cursor import BEGINNING, Cursor
 from registry.embedded import EmbeddedStore
+from registry.keys import partition_of
 from registry.registry import Registry
 from registry.settings import RegistrySettings
 from tests.integration.conftest import QUICK, System
+from tests.support.clusters import ReplicatedCluster
 from tests.support.fleet import until
 from tests.support.moving import Movers, happened
 from tests.support.node import Node, metrics
@@ -512,6 +514,35 @@ async def test_a_replica_is_promoted_that(
         stores.kill()
         with warnings.catch_warnings():
             # The client library drops, unclosed, what it had open to a former primary.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_on_a_cluster_a_primary_dies_and_readers_are_right_or_told_why(
+    tmp_path: Path, processes: ProcessesFactory
+) -> None:
+    stores = ReplicatedCluster.start(tmp_path / "stores")
+    settings = replace(RegistrySettings(), redis_url=stores.url, redis_timeout_s=1.0)
+    registry = await Registry.connect(settings)
+    system = System(processes(stores.url, **QUICK), registry, Backend("cluster", (), stores.url))
+    try:
+        movers, beginning = await begun(system)
+        async with watched(system, beginning) as (readers, keeps):
+            await movers.move_all(300)
+            await told_everything(readers, registry)
+            moving = asyncio.create_task(movers.move_all(500))
+            key = registry.keys.events(partition_of(IDS[0]))
+            await asyncio.to_thread(stores.kill_primary_of, key)
+            await moving
+            for watcher in readers:
+                await is_right_or_was_told_why(watcher, registry)
+            await has_the_roll(keeps, registry)
+    finally:
+        await registry.close()
+        stores.kill()
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
 
