@@ -386,6 +386,12 @@ async def own(processes: ProcessesFactory, own_store: OwnStore) -> AsyncIterator
 
 async def is_right_or_was_told_why(watcher: Reader, registry: Registry) -> None:
     """Without a gap all is as it happened; behind the last one everything that happened since."""
+    true = await happened(registry)
+    await watcher.until(
+        lambda w: w.gaps or all(w.of(node_id) == events for node_id, events in true.items()),
+        "all is told as it happened, or that something is missing",
+        60,
+    )
     if not watcher.gaps:
         await told_everything([watcher], registry)
         return
