@@ -477,6 +477,10 @@ async def test_events_are_told_exactly_through_cuts_and_deaths(
             dict(told)
         )
         assert one.connections + two.connections > 2
+        async with asyncio.timeout(30):
+            past = muster.events(since_ms=0, until_now=True, types="register")
+            registered = [event.node_id async for event in past if isinstance(event, Event)]
+        assert sorted(registered) == sorted(true)
 
 
 async def test_a_watch_lists_then_tells_and_lists_again_behind_a_gap(
