@@ -141,6 +141,10 @@ _WAITS: Mapping[Locale, Mapping[str, str]] = {
         "registration": "the node to register again",
     },
 }
+_WAITS_FOR_ONE: Mapping[Locale, Mapping[str, str]] = {
+    "zh": {"good_heartbeats": "一次正常心跳"},
+    "en": {"good_heartbeats": "one good heartbeat", "jobs_to_end": "one job or hold to end"},
+}
 
 
 def explain(
@@ -270,7 +274,9 @@ def _waiting(
     needed: int | None = None,
     changes_in_ms: int | None = None,
 ) -> Waiting:
-    text = _WAITS[locale][what].format(have=have, needed=needed)
+    one = 1 in (needed, have if needed is None else None)
+    words = (one and _WAITS_FOR_ONE[locale].get(what)) or _WAITS[locale][what]
+    text = words.format(have=have, needed=needed)
     return Waiting(what, text, have, needed, changes_in_ms)
 
 

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from operator import ge
 
 from gateway.clock import monotonic
 from gateway.metrics import Metrics
@@ -216,11 +217,13 @@ class Watch:
         self._behind = False  # the ring does not have what follows: read the store
         self._apart = False  # the places are not those of the ring's entries
         self._lost: Loss | None = None
+        self._due: Cursor | None = None
+        self._told_of_gap = False
 
     async def begin(self) -> None:
         """Finds where to go on. Raises StoreUnavailable."""
         ring, after = self._tail.ring, self.cursor
-        self._next = ring.end
+        self._next, self._due = ring.end, ring.cursor
         if after is None:
             self.cursor = ring.cursor
             return
@@ -234,6 +237,14 @@ class Watch:
             self._next = ring.since
         else:
             self._behind = True
+
+    def is_up_to_date(self) -> bool:
+        """Whether the watcher was given all that had happened when it came; or was told that it
+        can't be, and goes on from now."""
+        due, place = self._due, self.cursor
+        if due is None or place is None or self._lost is not None:
+            return False
+        return self._told_of_gap or all(map(ge, place.places, due.places))
 
     def leave(self) -> None:
         """To be called when the watcher is gone."""
@@ -251,16 +262,18 @@ class Watch:
     def note_end(self, reason: str) -> None:
         """Counts why the watcher is sent nothing more."""
         self._metrics.watchers_ended.labels(reason).inc()
-        if reason != "gateway_stopping":
+        if reason not in ("gateway_stopping", "up_to_date"):
             log(logger, logging.INFO, "watcher_ended", reason=reason)
 
-    async def batches(self, quiet_s: float) -> AsyncGenerator[list[Entry], None]:
+    async def batches(
+        self, quiet_s: float, *, to_now: bool = False
+    ) -> AsyncGenerator[list[Entry], None]:
         """What happens, some at once; an empty list after `quiet_s` seconds without anything. Ends
-        when the gateway stops. Raises FellBehindError."""
+        when the gateway stops; `to_now`, also once it is up to date. Raises FellBehindError."""
         tail = self._tail
         while True:
             news = tail.news
-            if tail.ended:
+            if tail.ended or (to_now and self.is_up_to_date()):
                 return
             if self._lost is not None:
                 yield [self._told_of_loss()]
@@ -294,7 +307,7 @@ class Watch:
         entry = Entry(ring.cursor, loss=self._lost)
         self._next, self.cursor = ring.end, ring.cursor
         self._behind = self._apart = False
-        self._lost = None
+        self._lost, self._told_of_gap = None, True
         return entry
 
     async def _from_store(self, place: Cursor) -> list[Entry]:
@@ -329,6 +342,7 @@ class Watch:
                 found.append(Entry(place, event) if self._apart else entry)
             else:
                 self._apart = False
+                self._told_of_gap |= entry.loss is not None
                 place = entry.cursor
                 found.append(entry)
         self.cursor = place

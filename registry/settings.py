@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from registry.neighbours import AGENTS, SHARING
+
 PREFIX = "MUSTER_"
 MASK = "********"
 Source = Literal["default", "environment"]
@@ -82,17 +84,15 @@ def load(cls: type[T], environ: Mapping[str, str] = os.environ) -> T:
     return cls(**values)
 
 
-def unknown_variables(
-    cls: type, environ: Mapping[str, str] = os.environ, known: Iterable[str] = ()
-) -> list[str]:
+def unknown_variables(cls: type, environ: Mapping[str, str] = os.environ) -> list[str]:
     """A warning for each MUSTER_ variable nobody reads, with the nearest name that is read.
 
-    `known` names what other processes sharing this environment read.
+    What other programs of Muster read is no mistake: they may share this environment.
     """
-    mine = set(variables(cls)) | set(known)
+    mine = {*variables(cls), *SHARING}
     warnings = []
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name in mine:
+        if not name.startswith(PREFIX) or name.startswith(AGENTS) or name in mine:
             continue
         nearest = difflib.get_close_matches(name, mine, n=1, cutoff=0.7)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""

@@ -68,6 +68,15 @@ class Tailing(Base):
         epoch = await self.event_epoch()
         return Cursor(epoch, await self.event_ends())
 
+    async def cursor_since(self, at: int) -> Cursor:
+        """Behind everything that happened before an instant, ms of the store's clock. Where not all
+        since then is kept, behind the oldest event that is."""
+        epoch = await self.event_epoch()
+        last = str(at - 1) if at > 0 else "0-0"
+        calls = [(self._streams(group), [last]) for group in self._groups()]
+        replies = await self.store.call_many("since", calls)
+        return Cursor(epoch, tuple(event_id(text(id_)) for reply in replies for id_ in reply))
+
     async def events_behind(
         self,
         places: Places,

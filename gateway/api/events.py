@@ -24,9 +24,9 @@ _RETRY_MS = (500, 2000)
 
 
 async def watch_events(call: Call) -> EventStream:
-    """Raises BadParameterError for what is no cursor."""
+    """Raises BadParameterError for what is no cursor, StoreUnavailable."""
     interest = asking.interest(call.query, call.who)
-    watch = await call.tail.join(_cursor(call))
+    watch = await call.tail.join(await _beginning(call))
     return EventStream(
         _frames(call, watch, interest),
         patience_s=call.settings.watch_patience_s,
@@ -42,8 +42,9 @@ async def _frames(call: Call, watch: Watch, interest: Interest) -> AsyncGenerato
     yield opening(watch.cursor, _retry_ms())
     sent = looked = monotonic()
     why: EndReason = "gateway_stopping"
+    to_now = call.query.until is not UNSET
     try:
-        async with aclosing(watch.batches(quiet_s)) as batches:
+        async with aclosing(watch.batches(quiet_s, to_now=to_now)) as batches:
             async for batch in batches:
                 if monotonic() - looked >= quiet_s:
                     looked = monotonic()
@@ -58,10 +59,24 @@ async def _frames(call: Call, watch: Watch, interest: Interest) -> AsyncGenerato
                 elif monotonic() - sent >= quiet_s:
                     yield still_there(watch.cursor)
                     sent = monotonic()
+            else:
+                if to_now and watch.is_up_to_date():
+                    why = "up_to_date"
     except FellBehindError:
         why = "slow_reader"
     watch.note_end(why)
     yield ending(why, watch.cursor, _retry_ms())
+
+
+async def _beginning(call: Call) -> Cursor | None:
+    """Where the stream begins; None for now."""
+    query: EventsQuery = call.query
+    if query.after is not UNSET and query.since is not UNSET:
+        raise BadParameterError("since", "to be given without after")
+    cursor = _cursor(call)
+    if cursor is None and query.since is not UNSET:
+        return await call.registry.cursor_since(query.since)
+    return cursor
 
 
 def _cursor(call: Call) -> Cursor | None:

@@ -13,7 +13,7 @@ from registry.cursor import Cursor
 from registry.events import Event, EventType
 from registry.tailing import Loss
 
-EndReason = Literal["gateway_stopping", "slow_reader", "access_changed"]
+EndReason = Literal["gateway_stopping", "slow_reader", "access_changed", "up_to_date"]
 _ADDRESSES = ("address", "boot_id", "holder_address", "holder_boot_id")
 """Where machines connect from and how they call themselves: for admins."""
 
@@ -62,8 +62,8 @@ class GapShown(Struct, frozen=True, kw_only=True):
 
 
 class EndShown(Struct, frozen=True, kw_only=True):
-    """The last of a stream that the gateway ends. Ask again, at any gateway, with `cursor`; without
-    one, as you asked."""
+    """The last of a stream that the gateway ends. Unless it is `up_to_date`, ask again, at any
+    gateway, with `cursor`; without one, as you asked."""
 
     type: Literal["end"] = field(default_factory=lambda: "end")
     reason: EndReason

@@ -88,6 +88,8 @@ class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         about("Of nodes whose labels meet all of these, before or after: as in a list."),
     ] = ()
     after: terms.EventCursor | UnsetType = UNSET
+    since: terms.EventsSince | UnsetType = UNSET
+    until: terms.EventsUntil | UnsetType = UNSET
 
 
 class ReasonQuery(Struct, frozen=True, forbid_unknown_fields=True):

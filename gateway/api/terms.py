@@ -22,6 +22,7 @@ LIMIT_MOST = 1000
 SELECT_MOST = 100
 _NAMES_MOST = 100
 _IDS_MOST = 500
+_INSTANT_MOST = 2**47 - 1
 
 
 def about(description: str, **more: Any) -> Meta:
@@ -193,6 +194,20 @@ EventCursor = Annotated[
         max_length=CURSOR_LENGTH_MOST,
         extra_json_schema={"format": "event-cursor"},
     ),
+]
+
+EventsSince = Annotated[
+    int,
+    about(
+        "Where to begin without a cursor: with what happened at this instant (ms of the store's "
+        "clock) or later, as far as it is kept. `0`: with the oldest that is.",
+        ge=0,
+        le=_INSTANT_MOST,
+    ),
+]
+EventsUntil = Annotated[
+    Literal["now"],
+    about("`now`: the stream ends, with `up_to_date`, once it has told what had happened so far."),
 ]
 
 # What is to be done

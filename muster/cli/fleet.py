@@ -9,7 +9,7 @@ import typer
 
 from muster.cli import exits
 from muster.cli.completing import node_ids as complete_ids
-from muster.cli.remote import AsJson, Reason, Servers, as_line, asking, refuse, talking
+from muster.cli.remote import AsJson, Reason, Servers, as_line, asking, need_parts, refuse, talking
 
 _FLEET_EXAMPLES = """
 \b
@@ -27,6 +27,9 @@ Examples:
 _EVENTS_EXAMPLES = """
 \b
 Examples:
+  muster events                                        the last hour, of the whole fleet
+  muster events --since 2d --type operator_drain,operator_resume
+  muster events --node node-ABC12345                   what is kept of this one
   muster events --follow
   muster events --follow --type transition --status offline
   muster events --follow --node node-ABC12345 --json | jq .evidence
@@ -49,9 +52,10 @@ _TOP_HELP = (
 )
 
 _EVENTS_HELP = (
-    "Show what happens to machines.\n\nWith --follow as it happens, through whatever becomes of "
-    "gateways and connections, until Ctrl-C; where events are missing it is said. Without it, what "
-    "is kept of the last events of one machine.\n\n" + exits.told(exits.NOT_FOUND)
+    "Show what happens to machines.\n\nWhat happened in the last hour, or since --since; where "
+    "--node says of which machines and nothing else is said, the last events kept of them. With "
+    "--follow as it happens, through whatever becomes of gateways and connections, until Ctrl-C. "
+    "Where events are missing it is said.\n\n" + exits.told(exits.NOT_FOUND)
 )
 
 
@@ -136,21 +140,31 @@ def events(
             metavar="CURSOR", help="Begin behind this event's `cursor`.", show_default=False
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Begin in the past: 30m, 2h or 3d ago, an instant as 2026-01-31T14:05 of this "
+            "machine's clock, or all that is kept.",
+            show_default="1h, with --follow now",
+        ),
+    ] = None,
     as_json: AsJson = False,
     server: Servers = None,
 ) -> None:
-    from muster.cli import eventing
+    need_parts()
+    from muster.cli import eventing, looks
 
-    if follow:
-        with asking(server, as_json=as_json, quiet=True) as muster:
-            about = eventing.about(node_ids or [], status or [], label or [])
-            eventing.follow(muster, about, types or [], after, as_json=as_json)
-    elif node_ids and not (types or status or label or after):
+    if after is not None and since is not None:
+        refuse("Give --after or --since, not both.")
+    if node_ids and not (follow or types or status or label or after or since):
         with asking(server, as_json=as_json) as muster:
             stories = [muster.node(node_id) for node_id in node_ids]
         eventing.kept(stories, as_json=as_json)
-    else:
-        refuse(
-            "Say --follow for what happens from now on, or --node ID alone for what is kept of a "
-            "machine's last events."
-        )
+        return
+    if not (follow or after or since):
+        since = "1h"
+    span = eventing.Span(after, eventing.instant(since, looks.here_ms()), until_now=not follow)
+    with asking(server, as_json=as_json, quiet=True) as muster:
+        about = eventing.about(node_ids or [], status or [], label or [])
+        eventing.show(muster, about, types or [], span, as_json=as_json)

@@ -200,10 +200,18 @@ class AsyncClient:
     # Watching
 
     async def events(
-        self, *, after: str | None = None, types: Words = (), **about: Unpack[About]
+        self,
+        *,
+        after: str | None = None,
+        since_ms: int | None = None,
+        until_now: bool = False,
+        types: Words = (),
+        **about: Unpack[About],
     ) -> AsyncGenerator[Event | Gap, None]:
-        """What happens from now on, or what comes after the cursor `after`."""
-        async with aclosing(self._events(after, types, about, self._patience_s)) as events:
+        """What happens from now on, or after the cursor `after`, or since an instant (0: all that
+        is kept); with `until_now` only what had happened when it was asked."""
+        stream = Following(about, types, after, since_ms, until_now=until_now)
+        async with aclosing(self._events(stream, self._patience_s)) as events:
             async for change in events:
                 yield change
 
@@ -218,29 +226,32 @@ class AsyncClient:
             snapshot = await self._snapshot(nodes_of(about), patience_s)
             patience_s = math.inf  # once it has begun
             yield snapshot
-            async with aclosing(self._events(snapshot.cursor, (), about, math.inf)) as events:
+            stream = Following(about, (), snapshot.cursor)
+            async with aclosing(self._events(stream, math.inf)) as events:
                 async for change in events:
                     yield change
                     if isinstance(change, Gap):
                         break
 
     async def _events(
-        self, after: str | None, types: Words, about: About, patience_s: float
+        self, stream: Following, patience_s: float
     ) -> AsyncGenerator[Event | Gap, None]:
-        stream = Following(about, types, after)
         tries = Tries(stream.call, self._servers, patience_s)
         while True:
             try:
                 request = self._request(stream.call, tries.server)
                 async with aclosing(await self._http.send(request, stream=True)) as answer:
                     if answer.status_code == httpx.codes.OK:
-                        tries.opened()
+                        if not stream.until_now:
+                            tries.opened()
                         async with aclosing(EventSource(answer).aiter_sse()) as frames:
                             async for frame in frames:
                                 tries.heard()
                                 change = stream.read(frame)
                                 if change is not None:
                                     yield change
+                        if stream.up_to_date:
+                            return
                         outcome: Again | Answered[None] = tries.ended(stream.pause_s)
                     else:
                         content = await answer.aread()

@@ -23,7 +23,7 @@ from muster.client.errors import UnexpectedAnswerError
 
 logger = logging.getLogger("muster.client")
 
-GAP, END = "gap", "end"
+GAP, END, UP_TO_DATE = "gap", "end", "up_to_date"
 SILENCE_MOST_S = 45.0
 """A stream says something every 15 s; one that is silent for so long is dead."""
 
@@ -114,9 +114,21 @@ class Pages:
 
 class Following:
     """Where a stream is. `cursor` is None until a gateway said where it begins; `pause_s` is how
-    long it asks to wait once the stream broke, so that not all readers come back at once."""
+    long it asks to wait once the stream broke, so that not all readers come back at once;
+    `up_to_date` is that all was told that was asked for with `until_now`."""
 
-    def __init__(self, about: About, types: Words, after: str | None) -> None:
+    def __init__(
+        self,
+        about: About,
+        types: Words,
+        after: str | None,
+        since_ms: int | None = None,
+        *,
+        until_now: bool = False,
+    ) -> None:
+        self._since_ms = since_ms
+        self.until_now = until_now
+        self.up_to_date = False
         self._about = about
         self._types = (types,) if isinstance(types, str) else tuple(types)
         self.cursor = after
@@ -130,6 +142,10 @@ class Following:
         asked += [("node_id", id_) for id_ in ((ids,) if isinstance(ids, str) else ids)]
         if self._types:
             asked.append(("types", ",".join(self._types)))
+        if self._since_ms is not None and self.cursor is None:
+            asked.append(("since", str(self._since_ms)))
+        if self.until_now:
+            asked.append(("until", "now"))
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self.cursor is not None:
             headers["Last-Event-ID"] = self.cursor
@@ -156,6 +172,7 @@ class Following:
             return None
         data = msgspec.json.decode(frame.data, type=dict[str, Any])
         if frame.event == END:
+            self.up_to_date = data.get("reason") == UP_TO_DATE
             logger.info("the gateway ends the stream: %s", data.get("reason"))
             return None
         if frame.event == GAP:

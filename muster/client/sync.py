@@ -205,11 +205,20 @@ class Client:
     # Watching
 
     def events(
-        self, *, after: str | None = None, types: Words = (), **about: Unpack[About]
+        self,
+        *,
+        after: str | None = None,
+        since_ms: int | None = None,
+        until_now: bool = False,
+        types: Words = (),
+        **about: Unpack[About],
     ) -> Generator[Event | Gap, None, None]:
-        """What happens from now on, or what comes after the cursor `after`. Goes on through
-        whatever happens to gateways and connections; a `Gap` tells where events are missing."""
-        yield from self._events(after, types, about, self._patience_s)
+        """What happens from now on, or what comes after the cursor `after`, or what happened at an
+        instant of the fleet's clock or later, as far as it is kept (0: all). Goes on through
+        whatever happens to gateways and connections; a `Gap` tells where events are missing. With
+        `until_now` it ends once all was told that had happened when it was asked."""
+        stream = Following(about, types, after, since_ms, until_now=until_now)
+        yield from self._events(stream, self._patience_s)
 
     def snapshot(self, **which: Unpack[Filter]) -> Snapshot:
         """All nodes that meet everything given, and the cursor after which `events` tells what
@@ -224,28 +233,29 @@ class Client:
             snapshot = self._snapshot(nodes_of(about), patience_s)
             patience_s = math.inf  # once it has begun
             yield snapshot
-            with closing(self._events(snapshot.cursor, (), about, math.inf)) as events:
+            stream = Following(about, (), snapshot.cursor)
+            with closing(self._events(stream, math.inf)) as events:
                 for change in events:
                     yield change
                     if isinstance(change, Gap):
                         break
 
-    def _events(
-        self, after: str | None, types: Words, about: About, patience_s: float
-    ) -> Generator[Event | Gap, None, None]:
-        stream = Following(about, types, after)
+    def _events(self, stream: Following, patience_s: float) -> Generator[Event | Gap, None, None]:
         tries = Tries(stream.call, self._servers, patience_s)
         while True:
             try:
                 request = self._request(stream.call, tries.server)
                 with closing(self._http.send(request, stream=True)) as answer:
                     if answer.status_code == httpx.codes.OK:
-                        tries.opened()
+                        if not stream.until_now:
+                            tries.opened()
                         for frame in EventSource(answer).iter_sse():
                             tries.heard()
                             change = stream.read(frame)
                             if change is not None:
                                 yield change
+                        if stream.up_to_date:
+                            return
                         outcome: Again | Answered[None] = tries.ended(stream.pause_s)
                     else:
                         outcome = tries.answered(answer.status_code, answer.headers, answer.read())

@@ -67,6 +67,7 @@ class Tries(Generic[T]):
         self._call = call
         self._servers = servers
         self._now = now
+        self._patience_s = patience_s
         self._deadline = now() + patience_s
         self._count = 0
         self._maybe_done = False
@@ -107,6 +108,7 @@ class Tries(Generic[T]):
     def heard(self) -> None:
         """The stream told something: its next interruption is the first."""
         self._count = 0
+        self._deadline = max(self._deadline, self._now() + self._patience_s)
         self._tried.clear()
 
     def _read(self, status: int, content: bytes) -> T:

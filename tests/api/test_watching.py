@@ -39,6 +39,8 @@ async def test_a_stream_begins_with_its_place_and_ends_with_a_reason(api: Api) -
         "?node_id=node-A,node-B&node_id=node-C",
         "?status=ready,offline",
         "?label=region=eu,us&label=owner!=x",
+        "?since=0",
+        "?since=1795575486920&until=now",
     ],
 )
 async def test_conditions_are_let_in_alone_repeated_and_with_commas(api: Api, query: str) -> None:
@@ -53,6 +55,10 @@ async def test_conditions_are_let_in_alone_repeated_and_with_commas(api: Api, qu
         ("?node_id=no~node", "node_id", "a node id"),
         ("?status=gone", "status", "one of"),
         ("?label=region", "label", "name=value"),
+        ("?since=-1", "since", "a whole number from 0"),
+        ("?since=yesterday", "since", "a whole number from 0"),
+        ("?since=0&after=1.00c0ffee.AAAA", "since", "to be given without after"),
+        ("?until=2026", "until", "one of now"),
         ("?after=", "after", "a text of 1 to 2048 characters"),
         ("?after=0", "after", "the id of an event, or the events_cursor of a list"),
         ("?after=1.00c0ffee.AAAA", "after", "the id of an event"),
@@ -93,7 +99,9 @@ WORDS = st.one_of(
     st.sampled_from([*EventType, "ready", "node-A", "region=eu", "owner!=x", "1.00c0ffee.AAAA"]),
     st.text(max_size=40),
 )
-NAMES = st.sampled_from(["types", "node_id", "status", "label", "after", "limit", ""])
+NAMES = st.sampled_from(
+    ["types", "node_id", "status", "label", "after", "since", "until", "limit", ""]
+)
 
 
 @given(pairs=st.lists(st.tuples(NAMES, WORDS), max_size=4), remembered=st.none() | WORDS)

@@ -112,6 +112,28 @@ async def test_the_ends_are_behind_all_that_happened(registry: Registry) -> None
     assert [e.id for e in await all_behind(registry, ends)] == [last]
 
 
+async def test_reading_since_an_instant_tells_all_that_came_then_or_later(
+    registry: Registry,
+) -> None:
+    for partition, id_ in ((3, (1000, 0)), (3, (2000, 0)), (3, (2000, 1)), (9, (3000, 0))):
+        await add_at(registry, partition, id_)
+    for instant, told in ((0, 4), (1000, 4), (1001, 3), (2000, 3), (2001, 1), (3000, 1), (3001, 0)):
+        cursor = await registry.cursor_since(instant)
+        assert cursor.epoch == await registry.event_epoch()
+        assert len(await all_behind(registry, cursor.places)) == told, instant
+
+
+async def test_reading_since_before_what_is_kept_begins_behind_the_oldest_without_a_loss(
+    registry: Registry,
+) -> None:
+    ids = [await add(registry, 5) for _ in range(6)]
+    await add(registry, 6)
+    await trim(registry, 5, 3)
+    places = (await registry.cursor_since(0)).places
+    assert [e.id for e in await all_behind(registry, places) if e.partition == 5] == ids[-2:]
+    assert len(await all_behind(registry, places)) == 3
+
+
 async def test_a_place_that_was_trimmed_away_is_too_old(registry: Registry) -> None:
     first = await add(registry, 5)
     for _ in range(4):

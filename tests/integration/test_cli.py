@@ -366,6 +366,22 @@ async def test_what_happens_is_told_line_by_line_through_the_death_of_a_gateway(
     kept = await muster("events", "--node", "node-A", "--json", environ=at(system))
     assert kept.lines[-1]["type"] == "register"
     assert {event["node_id"] for event in kept.lines} == {"node-A"}
+    await system.registry.release_brake("ann", "test")
+    past = await muster("events", "--json", environ=at(system))
+    assert past.lines[-1]["type"] == "operator_release_brake"
+    assert (await muster("events", "--json", "--since", "all", environ=at(system))).out == past.out
+    place = next(
+        n for n, e in enumerate(past.lines) if (e["type"], e["at"]) == (first["type"], first["at"])
+    )
+    later = await muster(
+        "events", "--json", "--after", past.lines[place]["cursor"], environ=at(system)
+    )
+    assert later.lines == past.lines[place + 1 :]
+    of_a = await muster("events", "--since", "10m", "--type", "operator_labels", environ=at(system))
+    assert all("node-A  labelled" in line for line in of_a.out.splitlines())
+    none = await muster("events", "--type", "mass_expiry", environ=at(system))
+    assert (none.rc, none.out) == (0, "")
+    assert "Nothing like that happened since " in none.err
 
 
 async def test_events_that_are_missing_are_said_to_be(system: System) -> None:

@@ -605,6 +605,15 @@ async def test_a_cursor_older_than_what_is_kept_is_told_as_a_gap(system: System)
         assert returned.gaps[0]["reason"] == "too_old"
         await movers.move_all(5)
         await returned.until(lambda w: len(w.told) == 5, "it goes on from now")
+    async with reader(system, "since=0&until=now") as past:
+        await past.until(lambda w: w.ends, "what is kept is told")
+    assert past.ends[0]["reason"] == "up_to_date"
+    assert past.gaps == []
+    kept = await system.registry.store.commands(
+        [("XRANGE", system.registry.keys.events(partition_of("node-A")), "-", "+")]
+    )
+    assert len(past.told) == len(kept[0]) - 1 > 5  # the oldest is the place to begin behind
+    assert past.told[-5:] == returned.told
 
 
 # Slow readers, silence, and gateways that stop

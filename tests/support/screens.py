@@ -135,7 +135,7 @@ def story() -> tuple[NodeStory, Explanation]:
         "to_do": [
             "run nvidia-smi, check the driver and the card; the node then recovers by itself"
         ],
-        "waits_for": {"what": "good_heartbeats", "text": "1 good heartbeats in a row; it has 0"},
+        "waits_for": {"what": "good_heartbeats", "text": "one good heartbeat"},
     }
     return msgspec.convert(base | more, NodeStory), msgspec.convert(found, Explanation)
 

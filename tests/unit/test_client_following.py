@@ -85,3 +85,19 @@ def test_a_snapshot_is_watched_from_where_its_first_page_was_read() -> None:
 def test_a_gateway_that_knows_no_snapshots_is_an_error() -> None:
     with pytest.raises(UnexpectedAnswerError, match="snapshot"):
         Pages({}).add(NodePage(nodes=()), "http://a")
+
+
+def test_a_stream_since_an_instant_goes_on_behind_its_cursor_once_it_has_one() -> None:
+    stream = Following({}, (), None, 1000, until_now=True)
+    assert stream.call.query == [("since", "1000"), ("until", "now")]
+    stream.read(ServerSentEvent("", "", "c1"))
+    assert stream.call.query == [("until", "now")]
+    assert stream.call.headers["Last-Event-ID"] == "c1"
+
+
+def test_a_stream_that_was_asked_for_until_now_knows_when_it_has_told_all() -> None:
+    stream = Following({}, (), "c1", until_now=True)
+    stream.read(frame("end", {"reason": "slow_reader", "cursor": "c1"}, ""))
+    assert not stream.up_to_date
+    stream.read(frame("end", {"reason": "up_to_date", "cursor": "c1"}, ""))
+    assert stream.up_to_date

@@ -214,3 +214,15 @@ def test_what_is_no_address_of_a_gateway_is_refused(url: str) -> None:
 def test_addresses_may_end_in_a_slash_and_have_a_path() -> None:
     assert Servers(("https://x.example/muster/",)).urls == ("https://x.example/muster",)
     assert Servers(()).urls == ("http://127.0.0.1:8080",)
+
+
+def test_a_stream_has_as_much_patience_after_the_last_thing_it_told_as_at_first() -> None:
+    clock = Clock()
+    tries = Tries(calls.fleet(), servers(A), 10.0, clock)
+    clock.s += 60
+    tries.heard()
+    clock.s += 9
+    assert isinstance(tries.ended(0.0), Again)
+    clock.s += 2
+    with pytest.raises(UnreachableError):
+        tries.ended(0.0)

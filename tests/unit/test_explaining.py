@@ -60,6 +60,15 @@ def test_a_new_node_is_told_how_many_good_heartbeats_it_has_and_how_long_it_may_
     assert [point.code for point in found.why_not] == ["status_not_ready"]
 
 
+@pytest.mark.parametrize(("locale", "text"), [("en", "one good heartbeat"), ("zh", "一次正常心跳")])
+def test_what_needs_a_single_heartbeat_is_told_so_in_the_singular(
+    locale: Locale, text: str
+) -> None:
+    found = told("degraded", "gpu_unavailable", window="g", ever_ready=True, locale=locale)
+    assert found.waits_for is not None
+    assert (found.waits_for.needed, found.waits_for.text) == (1, text)
+
+
 def test_warm_up_does_not_run_while_nobody_watched() -> None:
     found = told("registering", warmup_at=NOW - 90_000, unobserved=50_000)
     assert found.waits_for is not None and found.waits_for.changes_in_ms == 20_000

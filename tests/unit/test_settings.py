@@ -9,6 +9,7 @@ import pytest
 
 from gateway.settings import GatewaySettings
 from registry.logs import JsonFormatter, TextFormatter, log
+from registry.neighbours import SHARING
 from registry.settings import (
     MASK,
     RegistrySettings,
@@ -90,16 +91,29 @@ def test_a_bad_value_is_named_with_what_was_expected(
 def test_an_unknown_variable_is_named_with_the_nearest_known_one() -> None:
     environ = {
         "MUSTER_HEARTBEAT_TIMOUT_S": "45",
-        "MUSTER_SWEEP_INTERVAL_S": "30",
         "PATH": "/bin",
     }
-    known = variables(SweeperSettings)
-    assert unknown_variables(GatewaySettings, environ, known) == [
+    assert unknown_variables(GatewaySettings, environ) == [
         (
             "MUSTER_HEARTBEAT_TIMOUT_S is not a setting and has no effect; "
             "did you mean MUSTER_HEARTBEAT_TIMEOUT_S?"
         )
     ]
+
+
+@pytest.mark.parametrize("settings", [GatewaySettings, SweeperSettings])
+def test_programs_that_share_an_environment_do_not_warn_of_each_others_settings(
+    settings: type,
+) -> None:
+    theirs = [*variables(GatewaySettings), *variables(SweeperSettings)]
+    others = ["MUSTER_SERVER", "MUSTER_TOKEN", "MUSTER_AGENT_SERVERS"]
+    assert unknown_variables(settings, dict.fromkeys([*theirs, *others], "1")) == []
+
+
+def test_what_is_known_of_other_programs_is_what_they_read_and_no_more() -> None:
+    gateways, sweepers = set(variables(GatewaySettings)), set(variables(SweeperSettings))
+    assert set(SHARING) == (gateways ^ sweepers) | {"MUSTER_SERVER", "MUSTER_TOKEN"}
+    assert len(SHARING) == len(set(SHARING))
 
 
 def test_a_secret_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -369,3 +369,48 @@ async def test_a_store_that_is_away_is_told_to_who_comes_and_waited_for_by_who_i
         batches: Any = watch.batches(5)
         assert len(await anext(batches)) == 1
         watch.leave()
+
+
+async def told_to_now(tail: Tail, after: Cursor | None) -> Told:
+    """What a reader is told until it is up to date."""
+    told = Told(after)
+    watch = await tail.join(after)
+    async with asyncio.timeout(5):
+        async for batch in watch.batches(60, to_now=True):
+            for entry in batch:
+                told._take(entry)
+    assert watch.is_up_to_date()
+    watch.leave()
+    return told
+
+
+@pytest.mark.parametrize("buffer_bytes", [10_000_000, 200_000])
+async def test_who_asks_until_now_is_told_what_happened_and_ends_though_nothing_more_comes(
+    buffer_bytes: int,
+) -> None:
+    chance = random.Random(1)
+    streams = Streams(chance)
+    for _ in range(300):
+        streams.add(chance.randrange(8))
+    async with tails(streams, 1, buffer_bytes) as (tail,):
+        told = await told_to_now(tail, Cursor(streams.epoch, BEGINNING))
+        assert told.losses == []
+        told.is_right(streams, BEGINNING)
+        assert (await told_to_now(tail, None)).events == []
+        assert (await told_to_now(tail, await streams.event_cursor())).events == []
+
+
+async def test_who_asks_until_now_and_is_told_of_a_gap_is_up_to_date_behind_it() -> None:
+    streams = Streams(random.Random(1))
+    old = Cursor(streams.epoch, BEGINNING)
+    streams.replace()
+    streams.add(1)
+    async with tails(streams, 1) as (tail,):
+        told = await told_to_now(tail, old)
+        assert (told.losses, told.events) == ([Loss.STORE_REPLACED], [])
+        streams.add(1)
+        watch = await tail.join(None)
+        batches = watch.batches(60, to_now=True)
+        streams.lose_the_end(1, 0)
+        assert [entry async for batch in batches for entry in batch] == []
+        watch.leave()

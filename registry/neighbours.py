@@ -1,0 +1,65 @@
+"""What programs of Muster read from an environment that they may share.
+
+They do not import each other, so the names stand here; a test holds them to what is read.
+"""
+
+from __future__ import annotations
+
+AGENTS = "MUSTER_AGENT_"
+"""How every variable of an agent begins."""
+
+SHARING: tuple[str, ...] = (
+    "MUSTER_ALIVE_QUESTION_S",
+    "MUSTER_ALLOW_SIMULATED",
+    "MUSTER_API_BODY_BYTES",
+    "MUSTER_API_BURST",
+    "MUSTER_API_RATE_PER_S",
+    "MUSTER_API_TIMEOUT_S",
+    "MUSTER_API_TOKENS",
+    "MUSTER_API_TOKENS_FILE",
+    "MUSTER_BATCH_MAX",
+    "MUSTER_BATCH_WINDOW_S",
+    "MUSTER_BEATS_PENDING_PER_NODE",
+    "MUSTER_BUFFER_LIMIT_BYTES",
+    "MUSTER_DRAIN_RATE_PER_S",
+    "MUSTER_DRAIN_WINDOW_S",
+    "MUSTER_JOIN_TOKENS",
+    "MUSTER_LEASE_TTL_S",
+    "MUSTER_LOCALE",
+    "MUSTER_MAX_MESSAGE_BYTES",
+    "MUSTER_MAX_REPORT_BYTES",
+    "MUSTER_MESSAGES_BURST",
+    "MUSTER_MESSAGES_PER_S",
+    "MUSTER_OBSERVE_INTERVAL_S",
+    "MUSTER_OPEN_API",
+    "MUSTER_PASS_BATCH",
+    "MUSTER_PORT",
+    "MUSTER_PUBLIC_URL",
+    "MUSTER_REAP_FACTOR",
+    "MUSTER_REGISTER_TIMEOUT_S",
+    "MUSTER_REGISTRATIONS_BURST",
+    "MUSTER_REGISTRATIONS_PER_S",
+    "MUSTER_REPAIR_INTERVAL_S",
+    "MUSTER_REQUIRE_NODE_TOKEN",
+    "MUSTER_SECRET",
+    "MUSTER_SELECT_MAX_CPU_PERCENT",
+    "MUSTER_SELECT_MAX_GPU_PERCENT",
+    "MUSTER_SELECT_MAX_GPU_QUEUE_LENGTH",
+    "MUSTER_SELECT_MAX_MEM_PERCENT",
+    "MUSTER_SERVER",
+    "MUSTER_SWEEPER_PORT",
+    "MUSTER_SWEEP_INTERVAL_S",
+    "MUSTER_TAKEOVER_LIMIT",
+    "MUSTER_TAKEOVER_WINDOW_S",
+    "MUSTER_TLS_CERT_FILE",
+    "MUSTER_TLS_KEY_FILE",
+    "MUSTER_TOKEN",
+    "MUSTER_TRUSTED_PROXIES",
+    "MUSTER_UNREADABLE_PER_MINUTE",
+    "MUSTER_WATCH_BUFFER_BYTES",
+    "MUSTER_WATCH_KEEPALIVE_S",
+    "MUSTER_WATCH_PATIENCE_S",
+    "MUSTER_WATCH_POLL_S",
+)
+"""Variables that some programs read and others do not: of gateways, of sweepers, and of the command
+line."""

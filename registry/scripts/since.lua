@@ -1,0 +1,20 @@
+#!lua flags=no-writes
+-- since(partitions): the place of each partition's stream behind which stands what came at or after
+-- an instant, as far back as it is kept.
+-- KEYS  per partition: ev (stream)
+-- ARGV  1 the last ms before the instant; '0-0' where all that is kept is meant
+-- Reply ids; '0-0' where nothing came before. Where all that is kept came later, but not all is kept,
+--       the first id that is: a place has to be there, so the very first event is left out
+local reply = {}
+for i, key in ipairs(KEYS) do
+  local before = redis.call('XREVRANGE', key, ARGV[1], '-', 'COUNT', 1)[1]
+  reply[i] = before and before[1] or '0-0'
+  if not before and redis.call('EXISTS', key) == 1 then
+    local info, t = redis.call('XINFO', 'STREAM', key), {}
+    for j = 1, #info, 2 do t[info[j]] = info[j + 1] end
+    if t['entries-added'] > t['length'] then
+      reply[i] = t['first-entry'] and t['first-entry'][1] or '0-0'
+    end
+  end
+end
+return reply
