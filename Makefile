@@ -43,6 +43,7 @@ docs: env ## draw the diagrams, tables and panels of docs/ from the code and a r
 	$(BIN)/python -m tests.support.pictures
 	$(BIN)/python -m tests.support.screens
 	$(BIN)/python -m tests.support.handbook
+	$(BIN)/python -m tests.support.measures
 	$(BIN)/python -m tests.examples $(ARGS)
 	$(BIN)/python -m gateway.api.document $(ARGS)
 	$(BIN)/python -m gateway.api.asyncapi $(ARGS)

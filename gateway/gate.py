@@ -18,7 +18,7 @@ from gateway.buffers import Buffers
 from gateway.clock import StallClock
 from gateway.connection import Connection
 from gateway.hub import NodeConnectionManager
-from gateway.metrics import Metrics, program_version
+from gateway.metrics import CHECKS, Metrics
 from gateway.ownership import Ownership
 from gateway.presence import Presence
 from gateway.relay import Relay
@@ -29,6 +29,7 @@ from gateway.tokens import JoinTokens, NodeTokens
 from gateway.wheel import Wheel
 from registry.errors import StoreError
 from registry.logs import log
+from registry.measuring import program_version
 from registry.registry import Registry
 
 logger = logging.getLogger("muster.gateway")
@@ -52,6 +53,8 @@ class Gate:
         self.registry = registry
         self.gateway_id = new_gateway_id()
         self.metrics = metrics
+        for each in (registry, asked):
+            each.store.observer = metrics
         self.clock = StallClock()
         self.buffers = Buffers(settings.buffer_limit_bytes)
         self.sockets: set[Connection] = set()
@@ -62,7 +65,7 @@ class Gate:
             window_s=settings.batch_window_s,
             batch_max=settings.batch_max,
             pending_per_node=settings.beats_pending_per_node,
-            observe=self.metrics.batch,
+            observe=self.metrics.batch_size.observe,
         )
         self.relay = Relay(registry, hub, self.gateway_id, settings.alive_question_s)
         self.presence = Presence(
@@ -99,6 +102,7 @@ class Gate:
             clock=self.clock,
             metrics=self.metrics,
         )
+        self._stalled_told = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -143,7 +147,6 @@ class Gate:
     async def checks(self) -> dict[str, Any]:
         """What readiness rests on, each true or false, and warnings for people."""
         store, problems = await self._look()
-        self.metrics.store_up.set(store)
         warnings = (
             []
             if self.services.node_tokens.enabled
@@ -173,7 +176,17 @@ class Gate:
         self.metrics.sockets.labels("unregistered").set(len(self.sockets) - registered)
         self.metrics.pending.set(len(self.batcher))
         self.metrics.buffered.set(self.buffers.total)
-        self.metrics.store_up.set(self.batcher.store_ok)
+        checks = (
+            self.batcher.store_ok,
+            self.relay.healthy,
+            self.presence.ok,
+            not self.draining,
+        )
+        for check, holds in zip(CHECKS, checks, strict=True):
+            self.metrics.checks.labels(check).set(holds)
+        stalled = self.clock.stalled_s
+        self.metrics.stalled.inc(stalled - self._stalled_told)
+        self._stalled_told = stalled
         return self.metrics.render()
 
     def _info(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from gateway.access import Principal
 from gateway.api.shortfalls import Shortfalls
+from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from gateway.tail import Tail
 from muster.wire.bearer import Role
@@ -47,6 +48,7 @@ class Call:
     query: Any
     body: Any
     tail: Tail
+    metrics: Metrics
     last_event_id: str | None
     still_admitted: Callable[[], bool]
 
