@@ -56,6 +56,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
         app.state.gate = gate
         app.state.registry = asked
         app.state.tail = gate.tail
+        app.state.standing = gate.standing
         await gate.start()
         access.announce()
         try:

@@ -24,6 +24,7 @@ from gateway.presence import Presence
 from gateway.relay import Relay
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.standing import Standing
 from gateway.tail import Tail
 from gateway.tokens import JoinTokens, NodeTokens
 from gateway.wheel import Wheel
@@ -53,6 +54,7 @@ class Gate:
         self.registry = registry
         self.gateway_id = new_gateway_id()
         self.metrics = metrics
+        self.standing = Standing(self.gateway_id, self._checks)
         for each in (registry, asked):
             each.store.observer = metrics
         self.clock = StallClock()
@@ -153,12 +155,7 @@ class Gate:
             else ["MUSTER_SECRET is not set: no node tokens are issued or checked"]
         )
         return {
-            "checks": {
-                "store": store,
-                "subscribed": self.relay.healthy,
-                "announced": self.presence.ok,
-                "not_draining": not self.draining,
-            },
+            "checks": self._checks() | {"store": store},
             "warnings": warnings + problems,
         }
 
@@ -169,6 +166,15 @@ class Gate:
             return False, []
         return True, []
 
+    def _checks(self) -> dict[str, bool]:
+        holds = (
+            self.batcher.store_ok,
+            self.relay.healthy,
+            self.presence.ok,
+            not self.draining,
+        )
+        return dict(zip(CHECKS, holds, strict=True))
+
     def measure(self) -> bytes:
         """The exposition text, with the gauges as they are now."""
         registered = sum(c.registered for c in self.sockets)
@@ -176,13 +182,7 @@ class Gate:
         self.metrics.sockets.labels("unregistered").set(len(self.sockets) - registered)
         self.metrics.pending.set(len(self.batcher))
         self.metrics.buffered.set(self.buffers.total)
-        checks = (
-            self.batcher.store_ok,
-            self.relay.healthy,
-            self.presence.ok,
-            not self.draining,
-        )
-        for check, holds in zip(CHECKS, checks, strict=True):
+        for check, holds in self.standing.checks().items():
             self.metrics.checks.labels(check).set(holds)
         stalled = self.clock.stalled_s
         self.metrics.stalled.inc(stalled - self._stalled_told)

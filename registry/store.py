@@ -326,6 +326,14 @@ class Store:
         found = await self.asked(lambda: self.client.info(target_nodes=self.client.PRIMARIES))
         return list(found.values()) if all(isinstance(v, dict) for v in found.values()) else [found]
 
+    async def user(self) -> str:
+        """As whom the store knows us; '' where it does not say."""
+        try:
+            found = await self.asked(lambda: self.client.acl_whoami())
+        except StoreRefused:
+            return ""
+        return found.decode() if isinstance(found, bytes) else str(found)
+
     async def ping(self) -> None:
         """Raises StoreUnavailable unless the store answers now."""
         await self.asked(lambda: self.client.ping())

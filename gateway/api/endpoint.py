@@ -14,6 +14,7 @@ from gateway.access import Principal
 from gateway.api.shortfalls import Shortfalls
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+from gateway.standing import Standing
 from gateway.tail import Tail
 from muster.wire.bearer import Role
 from muster.wire.errors import Locale
@@ -49,6 +50,7 @@ class Call:
     body: Any
     tail: Tail
     metrics: Metrics
+    standing: Standing
     last_event_id: str | None
     still_admitted: Callable[[], bool]
 

@@ -35,7 +35,8 @@ logger = logging.getLogger("muster.gateway")
 
 
 def routes(settings: GatewaySettings, metrics: Metrics) -> list[Route]:
-    """The API's routes; the application's state must hold `registry` and `tail` once it serves."""
+    """The API's routes; the application's state must hold `registry`, `tail` and `standing` once it
+    serves."""
     shortfalls = Shortfalls()
     paths: dict[str, list[Endpoint]] = {}
     for endpoint in TABLE:
@@ -166,6 +167,7 @@ class _Path(_Methods):
             body=body,
             tail=request.app.state.tail,
             metrics=self._metrics,
+            standing=request.app.state.standing,
             last_event_id=request.headers.get(LAST_EVENT_ID),
             still_admitted=lambda: still_admitted(request),
         )

@@ -112,6 +112,13 @@ async def while_doing(what: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             await task
 
 
+async def findings(system: System) -> dict[str, str]:
+    """What the doctor says of each check."""
+    async with httpx.AsyncClient(base_url=system.http, trust_env=False) as client:
+        document = (await client.get("/v1/doctor")).json()
+    return {finding["check"]: finding["level"] for finding in document["findings"]}
+
+
 async def shows(server: Prometheus, expression: str) -> bool:
     """Whether an expression returns a number."""
     return any(not math.isnan(float(s["value"][1])) for s in await server.ask(expression))
@@ -148,6 +155,9 @@ async def test_a_living_system_is_seen_and_a_dying_one_is_told(
         for where, expression in expressions():
             await until(partial(shows, server, expression), f"{where} shows: {expression}")
         assert await server.firing() == set()
+        found = await findings(system)
+        well = ("sweepers", "sweeper_lag", "subscribed", "announced", "clock", "store_version")
+        assert {found[check] for check in well} == {"ok"}
         before = series(await metrics(system.http))
         async with Herd(urls, 20) as more:
             await until(lambda: more.all_are("ready"), "many nodes are ready")
@@ -159,3 +169,9 @@ async def test_a_living_system_is_seen_and_a_dying_one_is_told(
             return "MusterPartitionsUnswept" in await server.firing()
 
         await until(told, "the alert fires")
+
+        async def bad() -> bool:
+            found = await findings(system)
+            return found["sweepers"] == found["sweeper_lag"] == "fatal"
+
+        await until(bad, "the doctor says so too")
