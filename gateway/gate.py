@@ -168,7 +168,7 @@ class Gate:
 
     def _checks(self) -> dict[str, bool]:
         holds = (
-            self.batcher.store_ok,
+            self.batcher.store_ok and self.presence.answered,
             self.relay.healthy,
             self.presence.ok,
             not self.draining,

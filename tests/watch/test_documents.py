@@ -89,3 +89,17 @@ def test_rules_ask_for_metrics_that_there_are() -> None:
     asked = set(re.findall(r"muster_\w+", " ".join(rule["expr"] for rule in alerts())))
     for name in asked:
         assert name in known or re.sub(r"_(bucket|count|sum)$", "", name) in known, name
+
+
+def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "runbook").glob("Muster*.md")}
+    assert pages == {rule["alert"] for rule in alerts()}
+    index = (ROOT / "docs" / "runbook" / "README.md").read_text("utf-8")
+    for rule in alerts():
+        annotations: dict[str, str] = rule["annotations"]  # type: ignore[assignment]
+        labels: dict[str, str] = rule["labels"]  # type: ignore[assignment]
+        name = rule["alert"]
+        assert annotations["runbook"] == f"docs/runbook/{name}.md"
+        assert f"| [{name}]({name}.md) | {labels['severity']} |" in index
+        page = (ROOT / annotations["runbook"]).read_text("utf-8")
+        assert all(part in page for part in ("**Fires when**", "## Look", "```console", "## Do"))
