@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.settings import GatewaySettings
+from muster.wire.closing import CloseCode
+from muster.wire.errors import ErrorCode
 from registry.measuring import Measure
+from registry.settings import variables
+from sweeper.settings import SweeperSettings
 from tests.support import measures
 from tests.support.prometheus import promtool
 
@@ -103,3 +108,34 @@ def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
         assert f"| [{name}]({name}.md) | {labels['severity']} |" in index
         page = (ROOT / annotations["runbook"]).read_text("utf-8")
         assert all(part in page for part in ("**Fires when**", "## Look", "```console", "## Do"))
+
+
+def test_operators_are_told_about_every_error_and_close_code() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    cells = {cell for line in text.splitlines() for cell in re.findall(r"`(\w+)`", line[:40])}
+    assert {code.value for code in ErrorCode} | {str(c.code) for c in CloseCode} <= cells
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ROOT / "docs" / "operations.md",
+        ROOT / "docs" / "metrics.md",
+        ROOT / "docs" / "load-balancers.md",
+        *sorted((ROOT / "docs" / "runbook").glob("*.md")),
+    ],
+    ids=lambda path: path.stem,
+)
+def test_links_lead_somewhere_and_settings_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert (path.parent / target).exists(), target
+    known = {
+        *variables(GatewaySettings),
+        *variables(SweeperSettings),
+        "MUSTER_SERVER",
+        "MUSTER_TOKEN",
+    }
+    families = ("MUSTER_SELECT_MAX_",)
+    asked = set(re.findall(r"MUSTER_[A-Z_]+", text))
+    assert {name for name in asked if name not in families} <= known
