@@ -18,6 +18,7 @@ from tests.support.node import Node, metrics, node_row, selected
 from tests.support.processes import Process
 
 NODES = 24
+TOKEN = "a-join-token-that-nobody-may-log"
 
 
 async def sockets(gateway: Process) -> int:
@@ -42,7 +43,7 @@ async def test_a_fleet_behind_it_outlives_a_gateway_drained_and_one_killed(
         assert await selected(front.http)
 
         # An idle socket outlives the patience with requests: it is there to be told of its silence.
-        async with Node(front.ws) as idle:
+        async with Node(f"{front.ws}?token={TOKEN}") as idle:
             await idle.register()
             await idle.hear_status("offline")
 
@@ -70,3 +71,4 @@ async def test_a_fleet_behind_it_outlives_a_gateway_drained_and_one_killed(
         await until(lambda: all_at(stays), "all are back after a kill")
         assert await selected(front.http)
         assert herd.ever("offline") == []
+    assert TOKEN not in (tmp_path / f"{kind}.log").read_text()
