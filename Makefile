@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test lint bench mutants faults docs clean
+.PHONY: help env up test test-watch lint bench mutants faults docs clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 env: $(STAMP) ## the virtual environment, exactly as locked
 
@@ -35,6 +35,9 @@ bench: env ## CPU per heartbeat and bytes per node, beside the targets
 mutants: env ## break each guard in turn: the suite must fail every time
 	$(BIN)/python -m tests.mutants $(ARGS)
 
+test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prometheus, nginx, HAProxy
+	$(BIN)/python -m pytest tests/watch $(ARGS)
+
 faults: env ## every fault of the list, half an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
 
@@ -43,6 +46,7 @@ docs: env ## draw the diagrams, tables and panels of docs/ from the code and a r
 	$(BIN)/python -m tests.support.pictures
 	$(BIN)/python -m tests.support.screens
 	$(BIN)/python -m tests.support.handbook
+	$(BIN)/python -m tests.support.measures
 	$(BIN)/python -m tests.examples $(ARGS)
 	$(BIN)/python -m gateway.api.document $(ARGS)
 	$(BIN)/python -m gateway.api.asyncapi $(ARGS)

@@ -20,7 +20,7 @@ from gateway.api.routing import routes
 from gateway.connection import Connection
 from gateway.gate import Gate
 from gateway.guard import Guard
-from gateway.metrics import CONTENT_TYPE, Metrics
+from gateway.metrics import Metrics
 from gateway.problem import ProblemError, on_http, on_problem, on_store_away
 from gateway.settings import GatewaySettings
 from gateway.transport import Transport
@@ -28,6 +28,7 @@ from muster.wire.codec import JSON, MSGPACK
 from muster.wire.errors import pick_locale
 from registry.errors import StoreError, StoreUnavailable
 from registry.logs import log
+from registry.measuring import CONTENT_TYPE
 from registry.registry import Registry
 
 logger = logging.getLogger("muster.gateway")
@@ -55,6 +56,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
         app.state.gate = gate
         app.state.registry = asked
         app.state.tail = gate.tail
+        app.state.standing = gate.standing
         await gate.start()
         access.announce()
         try:
@@ -70,7 +72,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            *routes(settings),
+            *routes(settings, measured),
         ],
         middleware=[Middleware(Guard, access=access, settings=settings, metrics=measured)],
         exception_handlers={
@@ -123,12 +125,14 @@ async def node_socket(websocket: WebSocket) -> None:
         address=websocket.client.host if websocket.client else "",
     )
     gate.sockets.add(connection)
+    gate.metrics.opened.inc()
     try:
         if gate.draining:
             connection.reconnect(0, "restarting")
         await connection.run(websocket.scope["extensions"]["muster"].receive)
     finally:
         gate.sockets.discard(connection)
+        gate.metrics.ended.inc()
 
 
 async def healthz(_: Request) -> Response:

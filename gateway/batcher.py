@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from gateway.clock import monotonic
 from registry.errors import StoreError, StoreUnavailable
 from registry.logs import log
 from registry.model import Beat, BeatAnswer, BeatOutcome
@@ -74,7 +73,7 @@ class Batcher:
         window_s: float,
         batch_max: int,
         pending_per_node: int,
-        observe: Callable[[int, float], None] = lambda size, seconds: None,
+        observe: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._store = store
         self._window_s = window_s
@@ -160,7 +159,6 @@ class Batcher:
         """The store's answers; None for a beat that it could not be asked about."""
         for waiting in batch:
             waiting.beat.relayed = waiting.owner.relayed
-        started = monotonic()
         try:
             answers = await self._store.beat([w.beat for w in batch])
         except StoreUnavailable as error:
@@ -172,7 +170,7 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - a bug of ours must not lose what waits
             log(logger, logging.ERROR, "beats_failed", exc_info=error, beats=len(batch))
             return [None] * len(batch)
-        self._observe(len(batch), monotonic() - started)
+        self._observe(len(batch))
         self._why = "this part of it could not be asked"
         return answers
 

@@ -60,6 +60,12 @@ class StallClock:
         """Seconds of this process's life without the time it stood still."""
         return self._look() - self._stalled_s
 
+    @property
+    def stalled_s(self) -> float:
+        """Seconds this process stood still."""
+        self._look()
+        return self._stalled_s
+
     def tick(self) -> None:
         """To be called every `TICK_S`."""
         self._last_tick = self._look()

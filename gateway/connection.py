@@ -50,6 +50,7 @@ T = TypeVar("T")
 
 UNKNOWN_TYPES_KEPT = 64
 INSIST_MOST_S = 1.0
+_CLOSED_BELOW = (CloseCode.TOO_BIG.code, CloseCode.OVERLOADED.code)
 
 
 class Connection:
@@ -137,10 +138,16 @@ class Connection:
             while True:
                 event = await receive()
                 if event["type"] == "websocket.disconnect":
+                    self._closed_below(event.get("code"))
                     return
                 await self._frame(event)
         finally:
             await self._end()
+
+    def _closed_below(self, code: int | None) -> None:
+        """Counts what the transport closed by itself: a frame too large, too much buffered."""
+        if code in _CLOSED_BELOW:
+            self.services.metrics.closes.labels(str(code)).inc()
 
     async def _frame(self, event: Any) -> None:
         retry_after_ms = self._messages.take(monotonic())

@@ -18,17 +18,19 @@ from gateway.buffers import Buffers
 from gateway.clock import StallClock
 from gateway.connection import Connection
 from gateway.hub import NodeConnectionManager
-from gateway.metrics import Metrics, program_version
+from gateway.metrics import CHECKS, Metrics
 from gateway.ownership import Ownership
 from gateway.presence import Presence
 from gateway.relay import Relay
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.standing import Standing
 from gateway.tail import Tail
 from gateway.tokens import JoinTokens, NodeTokens
 from gateway.wheel import Wheel
 from registry.errors import StoreError
 from registry.logs import log
+from registry.measuring import program_version
 from registry.registry import Registry
 
 logger = logging.getLogger("muster.gateway")
@@ -52,6 +54,9 @@ class Gate:
         self.registry = registry
         self.gateway_id = new_gateway_id()
         self.metrics = metrics
+        self.standing = Standing(self.gateway_id, self._checks)
+        for each in (registry, asked):
+            each.store.observer = metrics
         self.clock = StallClock()
         self.buffers = Buffers(settings.buffer_limit_bytes)
         self.sockets: set[Connection] = set()
@@ -62,7 +67,7 @@ class Gate:
             window_s=settings.batch_window_s,
             batch_max=settings.batch_max,
             pending_per_node=settings.beats_pending_per_node,
-            observe=self.metrics.batch,
+            observe=self.metrics.batch_size.observe,
         )
         self.relay = Relay(registry, hub, self.gateway_id, settings.alive_question_s)
         self.presence = Presence(
@@ -99,6 +104,7 @@ class Gate:
             clock=self.clock,
             metrics=self.metrics,
         )
+        self._stalled_told = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -143,19 +149,13 @@ class Gate:
     async def checks(self) -> dict[str, Any]:
         """What readiness rests on, each true or false, and warnings for people."""
         store, problems = await self._look()
-        self.metrics.store_up.set(store)
         warnings = (
             []
             if self.services.node_tokens.enabled
             else ["MUSTER_SECRET is not set: no node tokens are issued or checked"]
         )
         return {
-            "checks": {
-                "store": store,
-                "subscribed": self.relay.healthy,
-                "announced": self.presence.ok,
-                "not_draining": not self.draining,
-            },
+            "checks": self._checks() | {"store": store},
             "warnings": warnings + problems,
         }
 
@@ -166,6 +166,15 @@ class Gate:
             return False, []
         return True, []
 
+    def _checks(self) -> dict[str, bool]:
+        holds = (
+            self.batcher.store_ok and self.presence.answered,
+            self.relay.healthy,
+            self.presence.ok,
+            not self.draining,
+        )
+        return dict(zip(CHECKS, holds, strict=True))
+
     def measure(self) -> bytes:
         """The exposition text, with the gauges as they are now."""
         registered = sum(c.registered for c in self.sockets)
@@ -173,7 +182,11 @@ class Gate:
         self.metrics.sockets.labels("unregistered").set(len(self.sockets) - registered)
         self.metrics.pending.set(len(self.batcher))
         self.metrics.buffered.set(self.buffers.total)
-        self.metrics.store_up.set(self.batcher.store_ok)
+        for check, holds in self.standing.checks().items():
+            self.metrics.checks.labels(check).set(holds)
+        stalled = self.clock.stalled_s
+        self.metrics.stalled.inc(stalled - self._stalled_told)
+        self._stalled_told = stalled
         return self.metrics.render()
 
     def _info(self) -> dict[str, str]:

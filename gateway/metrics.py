@@ -1,122 +1,159 @@
-"""What a gateway measures, declared in one place. Labels are bounded: never a node id."""
+"""What a gateway measures, declared in one place."""
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from gateway.api.frames import EndReason
+from muster.wire.closing import CloseCode
+from muster.wire.errors import ErrorCode
+from registry.errors import FAILURES, StoreError, failure
+from registry.measuring import Measures
+from registry.model import BeatOutcome, Verdict
+from registry.requirement import Unfit
+from registry.script import names
+from registry.tailing import Loss
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+CHECKS = ("store", "subscribed", "announced", "not_draining")
 
 
-def program_version() -> str:
-    """The version of this distribution."""
-    try:
-        return version("muster")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-class Metrics:
-    """One process's metrics in a registry of their own."""
+class Metrics(Measures):
+    """One gateway's metrics."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.sockets = Gauge(
-            "muster_gateway_sockets", "Open node sockets.", ["state"], registry=registry
+        super().__init__()
+        codes = [code.value for code in ErrorCode]
+        # Sockets
+        self.sockets = self.gauge(
+            "muster_gateway_sockets",
+            "Open node sockets.",
+            state=("registered", "unregistered"),
         )
-        self.registrations = Counter(
-            "muster_registrations", "Registrations by result.", ["result"], registry=registry
+        self.opened = self.counter("muster_sockets_opened_total", "Node sockets that were opened.")
+        self.ended = self.counter(
+            "muster_sockets_ended_total", "Node sockets that ended, whoever ended them."
         )
-        self.heartbeats = Counter(
-            "muster_heartbeats",
+        self.closes = self.counter(
+            "muster_socket_closes_total",
+            "Sockets closed by us, by code.",
+            code=[str(close.code) for close in CloseCode],
+        )
+        self.checks = self.gauge(
+            "muster_gateway_checks",
+            "What readiness rests on, each 1 or 0: the store took what it was sent last, messages "
+            "of other processes arrive, others count this gateway as living, it is not stopping.",
+            check=CHECKS,
+        )
+        self.stalled = self.counter(
+            "muster_stalled_seconds_total",
+            "Time this process stood still for more than half a second.",
+        )
+        self.buffered = self.gauge("muster_buffered_bytes", "Received bytes nobody took yet.")
+        # What nodes say, and what becomes of it
+        self.registrations = self.counter(
+            "muster_registrations_total",
+            "Registrations by result.",
+            result=("registered", "resumed", *codes),
+        )
+        self.verdicts = self.counter(
+            "muster_verdicts_total",
+            "What heartbeats were worth.",
+            verdict=[verdict.name.lower() for verdict in Verdict],
+        )
+        self.heartbeats = self.counter(
+            "muster_heartbeats_total",
             "Heartbeats by what the store said.",
-            ["outcome"],
-            registry=registry,
+            outcome=[outcome.value for outcome in BeatOutcome],
         )
-        self.verdicts = Counter(
-            "muster_verdicts", "What heartbeats were worth.", ["verdict"], registry=registry
+        self.batch_size = self.histogram("muster_beat_batch_size", "Beats in one call.", _SIZES)
+        self.beat_wait = self.histogram(
+            "muster_beat_wait_seconds", "From a beat's arrival to the store's answer.", _SECONDS
         )
-        self.job_results = Counter(
-            "muster_job_results", "Job results by success.", ["success"], registry=registry
+        self.pending = self.gauge("muster_beats_pending", "Beats on their way.")
+        self.job_results = self.counter(
+            "muster_job_results_total", "Job results by success.", success=("true", "false", "none")
         )
-        self.errors = Counter(
-            "muster_node_errors", "node_error frames sent, by code.", ["code"], registry=registry
+        self.errors = self.counter(
+            "muster_node_errors_total", "node_error frames sent, by code.", code=codes
         )
-        self.closes = Counter(
-            "muster_socket_closes", "Sockets closed by us, by code.", ["code"], registry=registry
+        self.relayed = self.counter(
+            "muster_statuses_relayed_total",
+            "node_status frames by way: as it happened (relay), or because a beat found that the "
+            "node was not told (beat), or that the store had lost something (mend, restore), or "
+            "that the node is not silent after all (revive).",
+            way=("relay", "beat", "mend", "restore", "revive"),
         )
-        self.batch_size = Histogram(
-            "muster_beat_batch_size", "Beats in one call.", buckets=_SIZES, registry=registry
+        self.renewals = self.counter(
+            "muster_sessions_renewed_total",
+            "Sessions registered again by a beat: the store had lost the node (restore), or it was "
+            "called silent (revive).",
+            kind=("restore", "revive"),
         )
-        self.script_seconds = Histogram(
+        # The store
+        self.script_seconds = self.histogram(
             "muster_script_seconds",
             "Time one call of a script took, retries included.",
-            ["script"],
-            buckets=_SECONDS,
-            registry=registry,
+            _SECONDS,
+            script=names(),
         )
-        self.beat_wait = Histogram(
-            "muster_beat_wait_seconds",
-            "From a beat's arrival to the store's answer.",
-            buckets=_SECONDS,
-            registry=registry,
+        self.store_errors = self.counter(
+            "muster_store_errors_total",
+            "Questions the store did not answer: it could not be asked (unavailable), it refused "
+            "to write (refused), it answered out of its contract (misbehaved).",
+            kind=FAILURES,
         )
-        self.pending = Gauge("muster_beats_pending", "Beats on their way.", registry=registry)
-        self.buffered = Gauge(
-            "muster_buffered_bytes", "Received bytes nobody took yet.", registry=registry
-        )
-        self.store_up = Gauge("muster_store_up", "Whether the store answers.", registry=registry)
-        self.relayed = Counter(
-            "muster_statuses_relayed", "node_status frames by way.", ["way"], registry=registry
-        )
-        self.renewals = Counter(
-            "muster_sessions_renewed",
-            "Sessions registered again by a beat.",
-            ["kind"],
-            registry=registry,
-        )
-        self.requests = Counter(
-            "muster_http_requests",
+        # HTTP
+        self.requests = self.counter(
+            "muster_http_requests_total",
             "Requests to /v1 by route, method and class of status.",
-            ["route", "method", "status"],
-            registry=registry,
+            route="the paths of docs/api.md as they are written there, or `none`",
+            method=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"),
+            status=("1xx", "2xx", "3xx", "4xx", "5xx"),
         )
-        self.watchers = Gauge("muster_watchers", "Readers of events.", registry=registry)
-        self.events_sent = Counter(
-            "muster_events_sent", "Events sent to readers.", registry=registry
+        self.select_seconds = self.histogram(
+            "muster_select_seconds",
+            "Time to answer a selection, without what it takes to say why nobody fits.",
+            _SECONDS,
+            result=("found", "nobody", "failed"),
         )
-        self.event_reads = Counter(
-            "muster_event_reads",
+        self.empty_selections = self.counter(
+            "muster_empty_selections_total",
+            "Selections nobody fitted, by what most machines lacked; no_nodes where there were "
+            "none at all.",
+            reason=(*(unfit.value for unfit in Unfit), "no_nodes"),
+        )
+        self.holds = self.counter(
+            "muster_holds_total",
+            "Holds taken, and given back by request.",
+            act=("taken", "released"),
+        )
+        # Who watches events
+        self.watchers = self.gauge("muster_watchers", "Readers of events.")
+        self.events_sent = self.counter("muster_events_sent_total", "Events sent to readers.")
+        self.event_reads = self.counter(
+            "muster_event_reads_total",
             "Reads of the store for events: one for all readers (tail), or for one (behind).",
-            ["way"],
-            registry=registry,
+            way=("tail", "behind"),
         )
-        self.event_gaps = Counter(
-            "muster_event_gaps",
+        self.event_gaps = self.counter(
+            "muster_event_gaps_total",
             "Readers told that events were lost to them, by reason.",
-            ["reason"],
-            registry=registry,
+            reason=[loss.value for loss in Loss],
         )
-        self.watchers_ended = Counter(
-            "muster_watchers_ended",
+        self.watchers_ended = self.counter(
+            "muster_watchers_ended_total",
             "Readers of events whose stream was ended here, by reason.",
-            ["reason"],
-            registry=registry,
+            reason=get_args(EndReason),
         )
-        build = Gauge(
-            "muster_build_info", "What is running.", ["version", "python"], registry=registry
-        )
-        build.labels(program_version(), platform.python_version()).set(1)
 
-    def batch(self, size: int, seconds: float) -> None:
-        """Notes one call with `size` beats."""
-        self.batch_size.observe(size)
-        self.script_seconds.labels("beat").observe(seconds)
+    # What the store's connections tell
 
-    def render(self) -> bytes:
-        """The exposition text."""
-        return generate_latest(self.registry)
+    def called(self, script: str, seconds: float) -> None:
+        """One call of a script was answered."""
+        self.script_seconds.labels(script).observe(seconds)
+
+    def failed(self, error: StoreError) -> None:
+        """A question was not answered."""
+        self.store_errors.labels(failure(error)).inc()

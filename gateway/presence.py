@@ -33,7 +33,7 @@ class Roll(Protocol):
 
 
 class Presence:
-    """Keeps one gateway on the roll."""
+    """Keeps one gateway on the roll. `answered` says whether the store took the last try."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Presence:
         self._announced: float | None = None
         self._looked = (monotonic(), clock.observed())
         self._not_before = 0.0
+        self.answered = True
         self.period_s = min(1.0, ttl_s / 5)
 
     @property
@@ -76,7 +77,9 @@ class Presence:
             await self._roll.announce(self._gateway_id, self._info)
         except StoreError as error:
             log(logger, logging.DEBUG, "announce_failed", error=str(error))
+            self.answered = False
             return False
+        self.answered = True
         if lapsed:
             log(logger, logging.WARNING, "presence_had_lapsed", gateway=self._gateway_id)
         self._announced = began

@@ -28,3 +28,16 @@ class Contended(StoreUnavailable):
 
 class StoreMisbehaved(StoreError):  # noqa: N818
     """A script failed or answered out of its contract: a bug of ours."""
+
+
+FAILURES = ("unavailable", "refused", "misbehaved")
+
+
+def failure(error: StoreError) -> str:
+    """The error as one of `FAILURES`, for what is counted."""
+    match error:
+        case StoreRefused():
+            return "refused"
+        case StoreUnavailable():
+            return "unavailable"
+    return "misbehaved"

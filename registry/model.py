@@ -344,8 +344,10 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with the store's set-up. `severity` is `fatal` or `warning`."""
+    """Something wrong with the store's set-up: what `check` found. `severity` is `fatal` or
+    `warning`."""
 
+    check: str
     severity: str
     what: str
     fix: str

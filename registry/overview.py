@@ -128,7 +128,7 @@ class Overseeing(Surveying):
     async def _overview(self, scope: Filter | None) -> Overview:
         await self.synchronise()
         survey, alive, watch = await asyncio.gather(
-            self.survey(self.settings.overview_most, scope=scope), self._alive(), self._watched()
+            self.survey(self.settings.overview_most, scope=scope), self.alive(), self.watched()
         )
         mass, brakes = await self.store.commands(
             [("GET", self.keys.mass_expiry()), ("HVALS", self.keys.brakes())]
@@ -178,7 +178,8 @@ class Overseeing(Surveying):
             for place, name in enumerate(names)
         }
 
-    async def _alive(self) -> tuple[int, int]:
+    async def alive(self) -> tuple[int, int]:
+        """How many gateways and sweepers said lately that they live."""
         now = self.clock.now_ms()
         since = now - ms(self.settings.presence_ttl_s)
         gateways, sweepers = await self.store.commands(
@@ -189,7 +190,8 @@ class Overseeing(Surveying):
         )
         return int(gateways), int(sweepers)
 
-    async def _watched(self) -> Watch:
+    async def watched(self) -> Watch:
+        """How well the partitions are looked at."""
         replies = await self.store.commands(
             [
                 command

@@ -24,6 +24,7 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
     if policy != "noeviction":
         found.append(
             Problem(
+                "eviction",
                 "fatal",
                 f"the store's maxmemory-policy is {policy}: it would drop live nodes",
                 "set maxmemory-policy noeviction (CONFIG SET maxmemory-policy noeviction)",
@@ -35,6 +36,7 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
     if parts < _FLOOR:
         found.append(
             Problem(
+                "version",
                 "fatal",
                 f"the store is {name.split('_')[0]} {version}; sharded pub/sub needs 7.0",
                 "run Valkey, or Redis 7.0 or newer",
@@ -43,6 +45,7 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
     if not int(info.get("aof_enabled", 0)):
         found.append(
             Problem(
+                "persistence",
                 "warning",
                 "the store keeps no append-only file: a restart may lose what it knew",
                 "set appendonly yes; nodes on live sockets are restored by their beats anyway",
@@ -51,6 +54,7 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
     if str(info.get("role", "master")) != "master":
         found.append(
             Problem(
+                "role",
                 "fatal",
                 "the store is a replica and refuses writes",
                 "point MUSTER_REDIS_URL at the primary, or use redis+sentinel://",
@@ -59,6 +63,7 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
     if int(info.get("maxmemory", 0)) == 0:
         found.append(
             Problem(
+                "memory",
                 "warning",
                 "the store has no maxmemory: it may take the whole machine's memory",
                 "set maxmemory; about 2 KiB a node and the events are needed",

@@ -20,6 +20,13 @@ class Script:
     sha: str
 
 
+def names() -> list[str]:
+    """Every script's name."""
+    folder = files("registry") / "scripts"
+    found = (entry.name for entry in folder.iterdir())
+    return sorted(name.removesuffix(".lua") for name in found if name.endswith(".lua"))
+
+
 def _included(match: re.Match[str]) -> str:
     return (files("registry") / "scripts" / "lib" / f"{match[1]}.lua").read_text("utf-8")
 

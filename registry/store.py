@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from redis import exceptions as rx
@@ -45,6 +45,13 @@ def _sentinels(netloc: str) -> list[tuple[str, int]]:
     return [(h.rsplit(":", 1)[0], int(h.rsplit(":", 1)[1]) if ":" in h else 26379) for h in hosts]
 
 
+class Observer(Protocol):
+    """Who wants to know how the store does."""
+
+    def called(self, script: str, seconds: float) -> None: ...
+    def failed(self, error: StoreError) -> None: ...
+
+
 class Store:
     """A client of the store. `single` says that one node holds every slot."""
 
@@ -54,6 +61,7 @@ class Store:
         self.genuine = genuine
         self.timeout_s = timeout_s
         self.clock = StoreClock()
+        self.observer: Observer | None = None
         self._under_way = asyncio.Semaphore(_QUESTIONS)
         self._sentinels: list[Redis] = []
         self._url = ""
@@ -119,6 +127,14 @@ class Store:
         """Runs one question to the store; a slot in motion is waited for, up to the time-out.
 
         Raises StoreUnavailable, StoreRefused or StoreMisbehaved."""
+        try:
+            return await self._insisted(ask)
+        except StoreError as error:
+            if self.observer is not None:
+                self.observer.failed(error)
+            raise
+
+    async def _insisted(self, ask: Callable[[], Awaitable[T]]) -> T:
         deadline = self.clock.monotonic() + self.timeout_s
         pause = 0.02
         while True:
@@ -140,7 +156,14 @@ class Store:
     async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Runs one script."""
         script = load(name, self.genuine)
-        return await self.asked(lambda: self._script(script, keys, args))
+        began = self.clock.monotonic()
+        reply = await self.asked(lambda: self._script(script, keys, args))
+        self._called(name, began)
+        return reply
+
+    def _called(self, script: str, began: float) -> None:
+        if self.observer is not None:
+            self.observer.called(script, self.clock.monotonic() - began)
 
     async def _script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         try:
@@ -188,9 +211,13 @@ class Store:
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
     ) -> list[Any]:
         """Runs one script several times, in one round trip to each store node concerned."""
-        return await self._many(
+        began = self.clock.monotonic()
+        replies = await self._many(
             _packed(load(name, self.genuine), calls), lambda place: self.call(name, *calls[place])
         )
+        if len(calls) > 1:  # one alone was called, and counted, by itself
+            self._called(name, began)
+        return replies
 
     async def call_some(
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
@@ -203,6 +230,7 @@ class Store:
         if self.single or not calls:
             return await self.call_many(name, calls)
         script = load(name, self.genuine)
+        began = self.clock.monotonic()
         try:
             replies = await self._pipelined(_packed(script, calls))
         except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
@@ -215,8 +243,11 @@ class Store:
                 except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
                     replies[place] = error
             if isinstance(replies[place], Exception):
-                replies[place] = _away(replies[place])
+                replies[place] = away = _away(replies[place])
                 lost = True
+                if self.observer is not None:
+                    self.observer.failed(away)
+        self._called(name, began)
         if lost:
             with contextlib.suppress(*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException):
                 await self.learn_slots()
@@ -244,7 +275,10 @@ class Store:
             if isinstance(reply, Exception):
                 torn = isinstance(reply, _TORN) and not self.single
                 if not torn and not _worth_another_try(reply):
-                    raise _translated(reply)
+                    error = _translated(reply)
+                    if self.observer is not None:
+                        self.observer.failed(error)
+                    raise error
                 replies[place] = await alone(place)
         return replies
 
@@ -291,6 +325,14 @@ class Store:
             return [await self.asked(lambda: self.client.info())]
         found = await self.asked(lambda: self.client.info(target_nodes=self.client.PRIMARIES))
         return list(found.values()) if all(isinstance(v, dict) for v in found.values()) else [found]
+
+    async def user(self) -> str:
+        """As whom the store knows us; '' where it does not say."""
+        try:
+            found = await self.asked(lambda: self.client.acl_whoami())
+        except StoreRefused:
+            return ""
+        return found.decode() if isinstance(found, bytes) else str(found)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable unless the store answers now."""

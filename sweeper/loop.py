@@ -46,10 +46,15 @@ class Sweeper:
         self.registry = registry
         self.settings = settings
         self.metrics = metrics
+        registry.store.observer = metrics
         self.owner = owner
         self.limits = Limits.of(settings)
         self.held: set[int] = set()
         self.last_look = 0.0
+        began = registry.clock.monotonic()
+        metrics.look_age.set_function(
+            lambda: registry.clock.monotonic() - max(began, self.last_look)
+        )
         self._gateways: set[str] = set()
         self._gateways_known = False
         self._rung: set[int] = set()
@@ -67,6 +72,7 @@ class Sweeper:
         )
         self._store_lost = False
         self._in_part = False
+        self._overdue_ms = 0
         self._unasked: set[int] = set()
         self._watched_since: dict[int, float] = {}
         self._observed: set[int] = set()
@@ -153,6 +159,8 @@ class Sweeper:
             self.metrics.nodes.labels(status).set(count)
         await self._mass_expiry(sum(counts.values()) - counts["offline"])
         self.metrics.held.set(len(self.held))
+        self.metrics.overdue.set(self._overdue_ms / 1000)
+        self._overdue_ms = 0
         return sleep_s
 
     async def _look(self, partitions: list[int], *, observe: bool) -> float:
@@ -244,14 +252,13 @@ class Sweeper:
 
     async def _judge(self, look: Patrolled) -> None:
         ids = list(dict.fromkeys((*look.marked, *look.due)))
-        overdue = 0
         for start in range(0, len(ids), self.settings.pass_batch):
             page = ids[start : start + self.settings.pass_batch]
             for facts in await self.registry.facts(look.partition, page):
                 if facts is not None:
-                    overdue = max(overdue, facts.now - facts.due if facts.due else 0)
+                    late_ms = facts.now - facts.due if facts.due else 0
+                    self._overdue_ms = max(self._overdue_ms, late_ms)
                     await self._judge_one(facts, look.partition)
-        self.metrics.overdue.set(max(0, overdue) / 1000)
 
     async def _judge_one(self, facts: Facts, partition: int) -> None:
         if expired(facts, self.limits):
@@ -319,7 +326,6 @@ class Sweeper:
             log(logger, logging.WARNING, "store_returned")
 
     def _unanswered(self, error: StoreError) -> None:
-        self.metrics.store_errors.inc()
         self._gateways_known = False
         self._blink()
         if not self._store_lost:

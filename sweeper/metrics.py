@@ -1,71 +1,89 @@
-"""What a sweeper counts. Gauges of the fleet are of the partitions it holds: sum over sweepers."""
+"""What a sweeper measures. Gauges of the fleet are of the partitions it holds: sum over them."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from registry.errors import FAILURES, StoreError, failure
+from registry.measuring import Measures
+from registry.model import Reason, Status
+from registry.script import names
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
-class SweeperMetrics:
-    """All series of one sweeper, in a registry of their own."""
+class SweeperMetrics(Measures):
+    """One sweeper's metrics."""
 
     def __init__(self) -> None:
-        r = self.registry = CollectorRegistry()
-        self.nodes = Gauge("muster_nodes", "Nodes by status.", ["status"], registry=r)
-        self.transitions = Counter(
-            "muster_transitions",
+        super().__init__()
+        statuses = [status.value for status in Status]
+        # The fleet
+        self.nodes = self.gauge(
+            "muster_nodes", "Nodes by status, in the partitions held.", status=statuses
+        )
+        self.transitions = self.counter(
+            "muster_transitions_total",
             "Committed transitions.",
-            ["from_status", "to_status", "reason"],
-            registry=r,
+            from_status=statuses,
+            to_status=statuses,
+            reason=[reason.value for reason in Reason],
         )
-        self.stale = Counter(
-            "muster_commits_stale", "Judgements refused: the store had moved on.", registry=r
+        self.expiries_found = self.counter(
+            "muster_expiries_found_total", "Nodes found silent beyond the time-out."
         )
-        self.sweep = Histogram(
-            "muster_sweep_seconds",
-            "One look at the partitions.",
-            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
-            registry=r,
+        self.expiries_made = self.counter(
+            "muster_expiries_made_total", "Nodes called offline by silence."
         )
-        self.overdue = Gauge(
-            "muster_sweep_overdue_seconds", "Age of the most overdue alarm.", registry=r
+        self.mass_expiry = self.gauge(
+            "muster_mass_expiry", "1 while much of the fleet fell silent at once."
         )
-        self.unobserved = Gauge(
-            "muster_unobserved_seconds",
-            "Most unobserved time of a partition held, since the store began.",
-            registry=r,
+        self.brake_waiting = self.gauge(
+            "muster_brake_waiting", "Silent nodes not called offline yet because of the brake."
         )
-        self.held = Gauge("muster_partitions_held", "Partitions held.", registry=r)
-        self.unasked = Gauge(
+        # How well it is watched
+        self.held = self.gauge("muster_partitions_held", "Partitions held, of 64.")
+        self.unasked = self.gauge(
             "muster_partitions_unasked",
             "Partitions that could not be looked at: a part of a Cluster is away.",
-            registry=r,
         )
-        self.expiries_found = Counter(
-            "muster_expiries_found", "Nodes found silent beyond the time-out.", registry=r
+        self.look_age = self.gauge(
+            "muster_look_age_seconds", "Time since this sweeper last looked at its partitions."
         )
-        self.expiries_made = Counter(
-            "muster_expiries_made", "Nodes called offline by silence.", registry=r
+        self.overdue = self.gauge(
+            "muster_sweep_overdue_seconds",
+            "By how much the most overdue alarm of the last round was late.",
         )
-        self.mass_expiry = Gauge(
-            "muster_mass_expiry", "1 while much of the fleet fell silent at once.", registry=r
+        self.sweep = self.histogram("muster_sweep_seconds", "One look at the partitions.", _SECONDS)
+        self.unobserved = self.gauge(
+            "muster_unobserved_seconds",
+            "Most time of a partition held in which nobody could have heard a node, since the "
+            "store began.",
         )
-        self.brake_waiting = Gauge(
-            "muster_brake_waiting",
-            "Silent nodes not called offline yet because of the brake.",
-            registry=r,
+        self.stale = self.counter(
+            "muster_commits_stale_total", "Judgements refused: the store had moved on."
         )
-        self.repairs = Counter(
-            "muster_index_repairs", "Index places put right by the repair pass.", registry=r
+        self.repairs = self.counter(
+            "muster_index_repairs_total", "Index places put right by the repair pass."
         )
-        self.store_errors = Counter(
-            "muster_store_errors", "Questions the store did not answer.", registry=r
+        # The store
+        self.script_seconds = self.histogram(
+            "muster_script_seconds",
+            "Time one call of a script took, retries included.",
+            _SECONDS,
+            script=names(),
         )
-        try:
-            release = version("muster")
-        except PackageNotFoundError:
-            release = "unknown"
-        Gauge("muster_build_info", "The running version.", ["version"], registry=r).labels(
-            release
-        ).set(1)
+        self.store_errors = self.counter(
+            "muster_store_errors_total",
+            "Questions the store did not answer: it could not be asked (unavailable), it refused "
+            "to write (refused), it answered out of its contract (misbehaved).",
+            kind=FAILURES,
+        )
+
+    # What the store's connections tell
+
+    def called(self, script: str, seconds: float) -> None:
+        """One call of a script was answered."""
+        self.script_seconds.labels(script).observe(seconds)
+
+    def failed(self, error: StoreError) -> None:
+        """A question was not answered."""
+        self.store_errors.labels(failure(error)).inc()

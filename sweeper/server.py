@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from registry.errors import StoreError
+from registry.measuring import CONTENT_TYPE
 from sweeper.loop import Sweeper
 
 
@@ -28,7 +28,7 @@ def application(sweeper: Sweeper) -> Starlette:
         return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(sweeper.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(sweeper.metrics.render(), media_type=CONTENT_TYPE)
 
     return Starlette(
         routes=[

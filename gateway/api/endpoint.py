@@ -12,7 +12,9 @@ from starlette.responses import Response
 
 from gateway.access import Principal
 from gateway.api.shortfalls import Shortfalls
+from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+from gateway.standing import Standing
 from gateway.tail import Tail
 from muster.wire.bearer import Role
 from muster.wire.errors import Locale
@@ -47,6 +49,8 @@ class Call:
     query: Any
     body: Any
     tail: Tail
+    metrics: Metrics
+    standing: Standing
     last_event_id: str | None
     still_admitted: Callable[[], bool]
 

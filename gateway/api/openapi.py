@@ -14,7 +14,7 @@ from gateway.api.frames import EndShown, GapShown
 from gateway.api.problems import CODES
 from gateway.api.questions import Bulk, SelectBody
 from gateway.api.terms import END, LabelCondition, NodeId
-from gateway.metrics import program_version
+from registry.measuring import program_version
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"

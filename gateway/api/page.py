@@ -20,7 +20,7 @@ from gateway.api.curl import command
 from gateway.api.endpoint import Endpoint
 from gateway.api.pretty import pretty
 from gateway.api.problems import CODES
-from gateway.metrics import program_version
+from registry.measuring import program_version
 
 ABOUT = """\
 Muster keeps the roll of a fleet of GPU machines and answers: which ready machine can do this? \

@@ -22,6 +22,7 @@ from gateway.api.shortfalls import Shortfalls
 from gateway.api.streaming import EventStream
 from gateway.api.table import TABLE
 from gateway.guard import still_admitted, without_time_limit
+from gateway.metrics import Metrics
 from gateway.problem import ProblemError
 from gateway.settings import GatewaySettings
 from muster.wire import asyncapi
@@ -33,8 +34,9 @@ from registry.logs import log
 logger = logging.getLogger("muster.gateway")
 
 
-def routes(settings: GatewaySettings) -> list[Route]:
-    """The API's routes; the application's state must hold `registry` and `tail` once it serves."""
+def routes(settings: GatewaySettings, metrics: Metrics) -> list[Route]:
+    """The API's routes; the application's state must hold `registry`, `tail` and `standing` once it
+    serves."""
     shortfalls = Shortfalls()
     paths: dict[str, list[Endpoint]] = {}
     for endpoint in TABLE:
@@ -46,7 +48,10 @@ def routes(settings: GatewaySettings) -> list[Route]:
         Route("/openapi.json", _Fixed(described, {"Content-Type": "application/json"})),
         Route("/asyncapi.json", _Fixed(_of_sockets(), {"Content-Type": "application/json"})),
         Route("/docs", _Fixed(read.html, read.headers)),
-        *(Route(path, _Path(found, settings, shortfalls)) for path, found in paths.items()),
+        *(
+            Route(path, _Path(found, settings, shortfalls, metrics))
+            for path, found in paths.items()
+        ),
     ]
 
 
@@ -111,12 +116,17 @@ class _Path(_Methods):
     """The endpoints of one path."""
 
     def __init__(
-        self, endpoints: Iterable[Endpoint], settings: GatewaySettings, shortfalls: Shortfalls
+        self,
+        endpoints: Iterable[Endpoint],
+        settings: GatewaySettings,
+        shortfalls: Shortfalls,
+        metrics: Metrics,
     ) -> None:
         self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
         super().__init__(self._endpoints)
         self._settings = settings
         self._shortfalls = shortfalls
+        self._metrics = metrics
 
     async def answer(self, method: str, request: Request) -> Response:
         endpoint = self._endpoints[method]
@@ -156,6 +166,8 @@ class _Path(_Methods):
             query=query,
             body=body,
             tail=request.app.state.tail,
+            metrics=self._metrics,
+            standing=request.app.state.standing,
             last_event_id=request.headers.get(LAST_EVENT_ID),
             still_admitted=lambda: still_admitted(request),
         )

@@ -8,6 +8,7 @@ from gateway.api import answers, asking
 from gateway.api.endpoint import Call
 from gateway.api.nodes import seen
 from gateway.api.questions import SelectBody
+from gateway.clock import monotonic
 from gateway.problem import BadParameterError, ProblemError
 from registry.base import ms
 from registry.holding import node_of
@@ -21,6 +22,7 @@ async def select(call: Call) -> answers.Selection:
     if body.hold_ms > most:
         raise BadParameterError("hold_ms", f"a whole number from 0 to {most}")
     wanted = asking.wanted(body, call.settings, call.who)
+    began, result = monotonic(), "failed"
     try:
         found = await call.registry.select(
             wanted,
@@ -32,8 +34,13 @@ async def select(call: Call) -> answers.Selection:
     except RequestReused as error:
         title = f"the request_id {body.request_id} was used for another request"
         raise ProblemError(409, "REQUEST_ID_REUSED", title) from error
+    else:
+        result = "found" if found else "nobody"
+    finally:
+        call.metrics.select_seconds.labels(result).observe(monotonic() - began)
     if not found:
         raise await _nobody(call, wanted)
+    call.metrics.holds.labels("taken").inc(sum(bool(each.hold_id) for each in found))
     return answers.selection(found)
 
 
@@ -50,6 +57,7 @@ async def release_hold(call: Call) -> None:
             raise missing from None
     if not await call.registry.release_hold(hold_id):
         raise missing
+    call.metrics.holds.labels("released").inc()
 
 
 async def _nobody(call: Call, wanted: Requirement) -> ProblemError:
@@ -58,6 +66,8 @@ async def _nobody(call: Call, wanted: Requirement) -> ProblemError:
     found = await call.shortfalls.of(
         (wanted, call.who.owner), lambda: call.registry.shortfall(wanted, visible)
     )
+    lacked = max(found.counts, key=found.counts.__getitem__, default="no_nodes")
+    call.metrics.empty_selections.labels(lacked).inc()
     return ProblemError(
         404,
         "NO_AVAILABLE_NODE",

@@ -6,7 +6,7 @@ An example's request is written here; its answer was recorded from a running sys
 
 from __future__ import annotations
 
-from gateway.api import events, fleet, nodes, operating, selecting
+from gateway.api import doctor, events, fleet, nodes, operating, selecting
 from gateway.api.answers import (
     BulkDone,
     Done,
@@ -29,6 +29,7 @@ from gateway.api.questions import (
     ResumeBody,
     SelectBody,
 )
+from gateway.examining import Diagnosis
 from gateway.explaining import Explanation
 from muster.wire.bearer import Role
 from registry.overview import Overview
@@ -157,6 +158,19 @@ TABLE: tuple[Endpoint, ...] = (
         "watched.",
         Example(),
         answer=Overview,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/doctor",
+        "showDoctor",
+        Role.READ,
+        doctor.examine,
+        "What is not well, and what to do",
+        "The store's set-up, clocks, sweepers, and the gateway that answers: each check with what "
+        "it found, the worst first. A token with an owner may not.",
+        Example(),
+        answer=Diagnosis,
+        codes=("FORBIDDEN",),
     ),
     Endpoint(
         "POST",

@@ -13,6 +13,7 @@ NOBODY_ANSWERS = 5
 NOT_ALLOWED = 6
 IN_PART = 7
 STILL_BUSY = 8
+UNWELL = 9
 INTERRUPTED = 130
 
 MEANINGS: Mapping[int, str] = {
@@ -25,6 +26,7 @@ MEANINGS: Mapping[int, str] = {
     NOT_ALLOWED: "the token is missing, unknown, or may not do this",
     IN_PART: "done to some nodes, not to others",
     STILL_BUSY: "it was waited for, but jobs still ran when their time was over",
+    UNWELL: "a finding is fatal",
     INTERRUPTED: "ended by Ctrl-C before it was done",
 }
 

@@ -1,4 +1,4 @@
-"""`muster fleet`, `muster top`, `muster events`: the fleet as a whole."""
+"""`muster fleet`, `muster doctor`, `muster top`, `muster events`: the fleet as a whole."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ _FLEET_EXAMPLES = """
 Examples:
   muster fleet
   muster fleet --json | jq .status.ready
+"""
+_DOCTOR_EXAMPLES = """
+\b
+Examples:
+  muster doctor
+  muster doctor --server http://gw2:8080
+  muster doctor --json | jq '.findings[] | select(.level != "ok")'
 """
 _TOP_EXAMPLES = """
 \b
@@ -46,6 +53,10 @@ _BRAKE_HELP = (
     "called so at once.\n\n" + exits.told()
 )
 _FLEET_HELP = "Show the fleet in numbers, and how well it is watched.\n\n" + exits.told()
+_DOCTOR_HELP = (
+    "Say what is not well, and what to do.\n\nOne gateway looks at the store, clocks, sweepers and "
+    "itself; ask the others too.\n\n" + exits.told(exits.UNWELL)
+)
 _TOP_HELP = (
     "Watch the fleet: its numbers, the busiest machines, what happens. Ctrl-C ends it.\n\n"
     "It looks less often where an answer takes long, so that it never is a load.\n\n" + exits.told()
@@ -62,6 +73,7 @@ _EVENTS_HELP = (
 def add_to(app: typer.Typer) -> None:
     """Adds these verbs."""
     app.command(epilog=_FLEET_EXAMPLES, help=_FLEET_HELP)(fleet)
+    app.command(epilog=_DOCTOR_EXAMPLES, help=_DOCTOR_HELP)(doctor)
     app.command("release-brake", epilog=_BRAKE_EXAMPLES, help=_BRAKE_HELP)(release_brake)
     app.command(epilog=_TOP_EXAMPLES, help=_TOP_HELP)(top)
     app.command(epilog=_EVENTS_EXAMPLES, help=_EVENTS_HELP)(events)
@@ -77,6 +89,20 @@ def fleet(as_json: AsJson = False, server: Servers = None) -> None:
 
     console = looks.console()
     looks.show(numbers.fleet(found, ascii_only=console.options.ascii_only), console)
+
+
+def doctor(as_json: AsJson = False, server: Servers = None) -> None:
+    with asking(server, as_json=as_json) as muster:
+        found = muster.doctor()
+    if as_json:
+        typer.echo(as_line(found))
+    else:
+        from muster.cli import looks, wellness
+
+        console = looks.console()
+        looks.show(wellness.diagnosis(found, ascii_only=console.options.ascii_only), console)
+    if found.level == "fatal":
+        raise typer.Exit(exits.UNWELL)
 
 
 def release_brake(reason: Reason, as_json: AsJson = False, server: Servers = None) -> None:

@@ -18,6 +18,7 @@ from muster.client import calls
 from muster.client.answers import (
     BulkDone,
     Chosen,
+    Diagnosis,
     Done,
     Explanation,
     Fleet,
@@ -148,6 +149,10 @@ class AsyncClient:
     async def fleet(self) -> Fleet:
         """The fleet in numbers."""
         return await self._ask(calls.fleet())
+
+    async def doctor(self) -> Diagnosis:
+        """What is not well, as one gateway sees it, and what to do."""
+        return await self._ask(calls.doctor())
 
     # Operating
 

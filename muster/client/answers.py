@@ -247,6 +247,24 @@ class Fleet(Struct, frozen=True, kw_only=True):
     brake: Brake | None = None
 
 
+class Finding(Struct, frozen=True):
+    """What one check found: `level` is `ok`, `note`, `warning` or `fatal`; what to do about it."""
+
+    check: str
+    level: str
+    what: str = ""
+    to_do: str | None = None
+
+
+class Diagnosis(Struct, frozen=True):
+    """How one gateway finds the system, worst first; `level` is the worst."""
+
+    now: int
+    gateway: str = ""
+    level: str = "ok"
+    findings: list[Finding] = []
+
+
 class Done(Struct, frozen=True):
     """Whether anything was changed; false where it was so already."""
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from muster.client import asking
 from muster.client.answers import (
     BulkDone,
+    Diagnosis,
     Done,
     Explanation,
     Fleet,
@@ -95,6 +96,11 @@ def explain(node_id: str, locale: str, wanted: Requirement) -> Call[Explanation]
 def fleet() -> Call[Fleet]:
     """The fleet in numbers."""
     return Call("GET", "/v1/fleet", Fleet, repeatable=True)
+
+
+def doctor() -> Call[Diagnosis]:
+    """What is not well."""
+    return Call("GET", "/v1/doctor", Diagnosis, repeatable=True)
 
 
 def release_brake(reason: str) -> Call[Released]:

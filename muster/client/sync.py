@@ -18,6 +18,7 @@ from muster.client import calls
 from muster.client.answers import (
     BulkDone,
     Chosen,
+    Diagnosis,
     Done,
     Explanation,
     Fleet,
@@ -153,6 +154,10 @@ class Client:
     def fleet(self) -> Fleet:
         """The fleet in numbers."""
         return self._ask(calls.fleet())
+
+    def doctor(self) -> Diagnosis:
+        """What is not well, as one gateway sees it, and what to do."""
+        return self._ask(calls.doctor())
 
     # Operating: `reason` is kept and shown with who and when
 

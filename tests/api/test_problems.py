@@ -13,6 +13,7 @@ import pytest
 from gateway.api.endpoint import Endpoint, Example
 from gateway.api.problems import CODES
 from gateway.api.table import TABLE
+from muster.wire.bearer import Role
 from registry.errors import Contended, StoreUnavailable
 from registry.registry import Registry
 from tests.support.api import Api, Machines
@@ -50,7 +51,9 @@ async def unauthorized(e: Endpoint, _: Registry) -> httpx.Response:
 
 
 async def forbidden(e: Endpoint, _: Registry) -> httpx.Response:
-    return await Api(Stub(bug)).example(e, who="reader")
+    """Acting takes an admin; what is everybody's is not for those who see one owner's nodes."""
+    who = "reader" if e.role is Role.ADMIN else "reader of x"
+    return await Api(Stub(bug)).example(e, who=who)
 
 
 async def api_not_configured(e: Endpoint, _: Registry) -> httpx.Response:

@@ -19,6 +19,7 @@ from sweeper.loop import Sweeper
 from sweeper.metrics import SweeperMetrics
 from sweeper.settings import SweeperSettings
 from tests.support.fleet import Fleet, asks, until
+from tests.support.stores import Backend
 
 QUICK: dict[str, Any] = {
     "redis_prefix": "swept",
@@ -290,3 +291,29 @@ async def test_indexes_are_put_right(store: Store, place: str) -> None:
 
 async def _true(value: bool) -> bool:
     return value
+
+
+async def test_how_late_it_is_shows_while_it_is_late_and_no_longer(valkey: Backend) -> None:
+    store = await valkey.connect()
+    scene = Scene(store, heartbeat_timeout_s=30.0)
+
+    def shown(name: str) -> float:
+        return scene.metrics.registry.get_sample_value(name) or 0.0
+
+    async def late() -> bool:
+        return 9 < shown("muster_sweep_overdue_seconds") < 30
+
+    async def in_time() -> bool:
+        return shown("muster_sweep_overdue_seconds") == 0
+
+    try:
+        await scene.fleet.register()
+        alarm = scene.registry.keys.due(partition_of("node-A"))
+        ago = await scene.registry.synchronise() - 10_000
+        await store.commands([("ZADD", alarm, ago, "node-A")])
+        async with running(scene):
+            await until(late, "it shows that an alarm was late")
+            await until(in_time, "it shows no more")
+            assert shown("muster_look_age_seconds") < 1
+    finally:
+        await store.close()

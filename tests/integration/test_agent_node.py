@@ -487,7 +487,7 @@ async def test_the_example_of_the_library_puts_a_node_in_and_does_its_jobs(
             assert await program.stdout.readline() == b"ready healthy\n"
 
         async def worked() -> bool:
-            return 'muster_job_results_total{success="true"}' in await metrics(system.http)
+            return 'muster_job_results_total{success="true"} 1.0' in await metrics(system.http)
 
         await until(worked, "a job's result arrived", every_s=0.1)
         program.send_signal(signal.SIGINT)

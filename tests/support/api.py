@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.api.endpoint import Endpoint, Example
 from gateway.app import make_app
-from gateway.metrics import Metrics
+from gateway.metrics import CHECKS, Metrics
 from gateway.settings import GatewaySettings
+from gateway.standing import Standing
 from gateway.tail import Tail, Watch
 from muster.wire.bearer import Entry, Role, digest
 from muster.wire.messages import Gpu, Hardware, Model, Register
@@ -66,6 +67,7 @@ class Api:
         self.settings = GatewaySettings(**({"api_tokens": lines()} | settings))
         self.app = make_app(self.settings)
         self.app.state.registry = registry
+        self.app.state.standing = Standing("gw1", lambda: dict.fromkeys(CHECKS, True))
         self.app.state.tail = OneLook(registry, Metrics(), poll_s=1.0, buffer_bytes=1_048_576)
 
     async def ask(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.support.node import Node
 
@@ -42,7 +42,7 @@ class Animal:
         while True:
             url = self.urls[(self._place + attempt) % len(self.urls)]
             attempt += 1
-            with contextlib.suppress(OSError, TimeoutError, ConnectionClosed):
+            with contextlib.suppress(OSError, TimeoutError, ConnectionClosed, InvalidHandshake):
                 async with Node(url) as node:
                     await self._socket(node)
             await asyncio.sleep(0.05)

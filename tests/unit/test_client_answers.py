@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway import explaining
+from gateway import examining, explaining
 from gateway.api import answers as theirs
 from gateway.api import frames, questions, recorded
 from gateway.api.endpoint import Endpoint
@@ -39,6 +39,8 @@ PAIRS: list[tuple[type[msgspec.Struct], type[msgspec.Struct]]] = [
     (overview.MassExpiry, ours.MassExpiry),
     (overview.Braking, ours.Brake),
     (overview.Overview, ours.Fleet),
+    (examining.Finding, ours.Finding),
+    (examining.Diagnosis, ours.Diagnosis),
     (theirs.Done, ours.Done),
     (theirs.Released, ours.Released),
     (theirs.LabelledBy, ours.LabelledBy),

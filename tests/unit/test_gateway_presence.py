@@ -130,3 +130,13 @@ async def test_a_short_standstill_is_no_lapse(presence: Presence, time: Time) ->
     assert await presence.announce()
     time.stands_still(TTL_S - 1)
     assert await presence.announce()
+
+
+async def test_a_store_that_does_not_take_the_announcement_counts_as_away(
+    presence: Presence, store: Store
+) -> None:
+    answered = []
+    for store.away in (False, True, False):
+        await presence.announce()
+        answered.append(presence.answered)
+    assert answered == [True, False, True]

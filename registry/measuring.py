@@ -1,0 +1,134 @@
+"""How a process measures itself: every series declared once, with all its labels may ever say.
+
+What is declared is what is served, what docs/metrics.md lists, and what the tests hold a running
+system to. Labels are bounded: never a node's id, an address, or anything a client can invent. A
+counter or gauge whose single label is a known set is there from the start, at 0, so that the first
+event shows as an increase and not as a series that appears.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from math import prod
+from typing import Literal
+
+import prometheus_client
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Kind = Literal["counter", "gauge", "histogram"]
+Values = tuple[str, ...] | str
+"""What a label may say: all its values, or a sentence that tells which."""
+
+# When each counter began is asked by nobody and doubles what is scraped.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+def program_version() -> str:
+    """The version of this distribution."""
+    try:
+        return version("muster")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric as it is declared; `name` is the one that is scraped."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: Mapping[str, Values]
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """What its numbers count."""
+        base = self.name.removesuffix("_total")
+        for suffix in ("seconds", "bytes"):
+            if base.endswith(f"_{suffix}"):
+                return suffix
+        return ""
+
+    @property
+    def series_most(self) -> int | None:
+        """How many series one process can have of it; None where a label is told in words."""
+        sets = [values for values in self.labels.values() if not isinstance(values, str)]
+        if len(sets) < len(self.labels):
+            return None
+        each = len(self.buckets) + 3 if self.kind == "histogram" else 1
+        return prod(len(values) for values in sets) * each
+
+
+class Measures:
+    """One process's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.declared: list[Measure] = []
+        ProcessCollector(registry=self.registry)
+        build = self.gauge(
+            "muster_build_info",
+            "What is running; always 1.",
+            version="the program's version",
+            python="the interpreter's",
+        )
+        build.labels(program_version(), platform.python_version()).set(1)
+
+    def counter(self, name: str, text: str, **labels: Iterable[str]) -> Counter:
+        """Something that is counted; its name ends in `_total`."""
+        kept = self._declare(name, "counter", text, labels)
+        made = Counter(name, text, tuple(kept), registry=self.registry)
+        _begin(made, kept)
+        return made
+
+    def gauge(self, name: str, text: str, **labels: Iterable[str]) -> Gauge:
+        """Something that goes up and down."""
+        kept = self._declare(name, "gauge", text, labels)
+        made = Gauge(name, text, tuple(kept), registry=self.registry)
+        _begin(made, kept)
+        return made
+
+    def histogram(
+        self, name: str, text: str, buckets: Sequence[float], **labels: Iterable[str]
+    ) -> Histogram:
+        """How something is spread over `buckets`, upper ends."""
+        kept = self._declare(name, "histogram", text, labels, tuple(buckets))
+        return Histogram(name, text, tuple(kept), buckets=buckets, registry=self.registry)
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self.registry)
+
+    def _declare(
+        self,
+        name: str,
+        kind: Kind,
+        text: str,
+        labels: Mapping[str, Iterable[str]],
+        buckets: tuple[float, ...] = (),
+    ) -> dict[str, Values]:
+        kept: dict[str, Values] = {
+            label: values if isinstance(values, str) else tuple(values)
+            for label, values in labels.items()
+        }
+        self.declared.append(Measure(name, kind, text, kept, buckets))
+        return kept
+
+
+def _begin(made: Counter | Gauge, labels: Mapping[str, Values]) -> None:
+    if len(labels) == 1:
+        (values,) = labels.values()
+        for value in () if isinstance(values, str) else values:
+            made.labels(value)

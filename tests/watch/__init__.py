@@ -1,0 +1,1 @@
+"""What operators watch Muster with: metrics, alerts, dashboards."""

@@ -1,0 +1,141 @@
+"""Metrics as they are declared; alerts as promtool knows them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.settings import GatewaySettings
+from muster.wire.closing import CloseCode
+from muster.wire.errors import ErrorCode
+from registry.measuring import Measure
+from registry.settings import variables
+from sweeper.settings import SweeperSettings
+from tests.support import measures
+from tests.support.prometheus import promtool
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+RULES = PROMETHEUS / "rules.yaml"
+DECLARED = measures.declared()
+SERIES_MOST = 700
+
+
+def alerts() -> list[dict[str, str]]:
+    """The alerts of the rules file."""
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    found: list[dict[str, str]] = group["rules"]
+    return found
+
+
+def test_the_document_of_metrics_is_as_it_would_be_drawn() -> None:
+    text = measures.DOCUMENT.read_text("utf-8")
+    assert measures.drawn(text) == text
+
+
+@pytest.mark.parametrize("process", DECLARED)
+def test_no_process_can_have_more_than_so_many_series(process: str) -> None:
+    def bounded(measure: Measure) -> int:
+        # A transition has one of few ways, though its labels could say many more.
+        return 60 if measure.name == "muster_transitions_total" else measure.series_most or 0
+
+    assert sum(map(bounded, DECLARED[process])) < SERIES_MOST
+
+
+@pytest.mark.parametrize("process", DECLARED)
+def test_labels_told_in_words_are_those_that_no_client_can_invent(process: str) -> None:
+    told = {
+        (m.name, label)
+        for m in DECLARED[process]
+        for label, values in m.labels.items()
+        if isinstance(values, str)
+    }
+    assert told <= {
+        ("muster_build_info", "version"),
+        ("muster_build_info", "python"),
+        ("muster_http_requests_total", "route"),
+    }
+
+
+def test_what_both_processes_measure_they_measure_alike() -> None:
+    gateway, sweeper = ({m.name: m for m in found} for found in DECLARED.values())
+    common = set(gateway) & set(sweeper)
+    assert common == {"muster_build_info", "muster_script_seconds", "muster_store_errors_total"}
+    assert all(gateway[name] == sweeper[name] for name in common)
+
+
+def test_prometheus_finds_no_fault_with_the_configuration_and_the_rules() -> None:
+    for arguments in (
+        ("check", "config", "--lint=all", str(PROMETHEUS / "prometheus.yml")),
+        ("check", "rules", "--lint=all", "--lint-fatal", str(RULES)),
+    ):
+        run = promtool(*arguments)
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_alerts_fire_when_they_should_and_not_before() -> None:
+    run = promtool("test", "rules", str(PROMETHEUS / "rules_test.yaml"))
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_alert_is_tried_by_a_rule_test_both_ways() -> None:
+    tried: dict[str, set[bool]] = {}
+    for test in yaml.safe_load((PROMETHEUS / "rules_test.yaml").read_text())["tests"]:
+        for case in test["alert_rule_test"]:
+            tried.setdefault(case["alertname"], set()).add(bool(case["exp_alerts"]))
+    assert tried == {rule["alert"]: {True, False} for rule in alerts()}
+
+
+def test_rules_ask_for_metrics_that_there_are() -> None:
+    known = {m.name for found in DECLARED.values() for m in found}
+    asked = set(re.findall(r"muster_\w+", " ".join(rule["expr"] for rule in alerts())))
+    for name in asked:
+        assert name in known or re.sub(r"_(bucket|count|sum)$", "", name) in known, name
+
+
+def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "runbook").glob("Muster*.md")}
+    assert pages == {rule["alert"] for rule in alerts()}
+    index = (ROOT / "docs" / "runbook" / "README.md").read_text("utf-8")
+    for rule in alerts():
+        annotations: dict[str, str] = rule["annotations"]  # type: ignore[assignment]
+        labels: dict[str, str] = rule["labels"]  # type: ignore[assignment]
+        name = rule["alert"]
+        assert annotations["runbook"] == f"docs/runbook/{name}.md"
+        assert f"| [{name}]({name}.md) | {labels['severity']} |" in index
+        page = (ROOT / annotations["runbook"]).read_text("utf-8")
+        assert all(part in page for part in ("**Fires when**", "## Look", "```console", "## Do"))
+
+
+def test_operators_are_told_about_every_error_and_close_code() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    cells = {cell for line in text.splitlines() for cell in re.findall(r"`(\w+)`", line[:40])}
+    assert {code.value for code in ErrorCode} | {str(c.code) for c in CloseCode} <= cells
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ROOT / "docs" / "operations.md",
+        ROOT / "docs" / "metrics.md",
+        ROOT / "docs" / "load-balancers.md",
+        *sorted((ROOT / "docs" / "runbook").glob("*.md")),
+    ],
+    ids=lambda path: path.stem,
+)
+def test_links_lead_somewhere_and_settings_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert (path.parent / target).exists(), target
+    known = {
+        *variables(GatewaySettings),
+        *variables(SweeperSettings),
+        "MUSTER_SERVER",
+        "MUSTER_TOKEN",
+    }
+    families = ("MUSTER_SELECT_MAX_",)
+    asked = set(re.findall(r"MUSTER_[A-Z_]+", text))
+    assert {name for name in asked if name not in families} <= known
