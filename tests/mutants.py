@@ -694,7 +694,11 @@ def _endpoints() -> Iterator[Mutant]:
         ),
         "answers": (
             ("addresses", "detail.address if for_admin else UNSET", "detail.address"),
-            ("addresses in events", "opened if for_admin else", "opened if True else"),
+            (
+                "addresses in events",
+                "event_shown(event, for_admin=for_admin)",
+                "event_shown(event, for_admin=True)",
+            ),
             ("ids of holds", "hold.hold_id if for_admin else UNSET", "hold.hold_id"),
         ),
         "shortfalls": (("once a second", "if known is None or self._stale(known):", "if True:"),),
@@ -827,7 +831,7 @@ def _watching() -> Iterator[Mutant]:
                     "if self._ring is None and not self._watchers:",
                 ),
                 ("who fell behind", "if self._next < ring.first:", off),
-                ("a stopping gateway", "if tail.ended:", off),
+                ("a stopping gateway", "if tail.ended or (", "if False or ("),
             ),
         ),
         "registry/cursor.py": (
