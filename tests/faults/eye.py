@@ -76,12 +76,15 @@ class StoreEye:
 
     async def events(self, ids: Iterable[str], *, all_over: bool) -> list[Event]:
         found: list[Event] = []
+        read_to: dict[int, str] = {}
         try:
             skew = await self._skew()
             for p in sorted({partition_of(i) for i in ids}):
-                found += await self._stream(p, skew, all_over=all_over)
+                found += await self._stream(p, skew, read_to, all_over=all_over)
         except (StoreError, TimeoutError) as error:
             raise Unseen(str(error)) from error
+        # Only now: what was read before the store went away is not told, and read again.
+        self._read_to |= read_to
         return found
 
     async def _skew(self) -> int:
@@ -93,7 +96,9 @@ class StoreEye:
         ahead = int(seconds) * 1000 + int(micros) // 1000 - now_ms()
         return ahead if abs(ahead) > _SAME_MS else 0
 
-    async def _stream(self, partition: int, skew: int, *, all_over: bool) -> list[Event]:
+    async def _stream(
+        self, partition: int, skew: int, read_to: dict[int, str], *, all_over: bool
+    ) -> list[Event]:
         key = self._registry.keys.events(partition)
         low = "-" if all_over else self._read_to.get(partition, "-")
         found = []
@@ -109,7 +114,7 @@ class StoreEye:
                 at = int(fields.get("at") or 0) - skew
                 found.append(Event(text(stream_id), partition, at, now_ms(), fields))
             if rows:
-                low = self._read_to[partition] = "(" + text(rows[-1][0])
+                low = read_to[partition] = "(" + text(rows[-1][0])
             if len(rows) < _PAGE:
                 return found
 
@@ -123,6 +128,7 @@ class Follower:
         self._every_s = every_s
         self._known: set[tuple[str, ...]] = set()
         self._losses = 0
+        self._one_look = asyncio.Lock()  # two at once would write what they read out of order
 
     async def run(self) -> None:
         while True:
@@ -132,6 +138,10 @@ class Follower:
 
     async def look(self) -> None:
         """Reads what is new. Raises Unseen."""
+        async with self._one_look:
+            await self._look()
+
+    async def _look(self) -> None:
         losses = len(self._book.losses)
         ids = {p.node_id for p in self._book.pages.values() if p.node_id}
         for event in await self._eye.events(ids, all_over=losses != self._losses):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from registry.errors import StoreUnavailable
+from registry.registry import Registry
+from registry.settings import RegistrySettings
 from tests.faults import toys
 from tests.faults.book import Book
 from tests.faults.checker import Breach, Checker
 from tests.faults.ending import end
-from tests.faults.eye import Follower
+from tests.faults.eye import Follower, StoreEye, Unseen
 from tests.faults.machine import Machine
 from tests.faults.pace import Pace
 from tests.faults.prober import Prober
+from tests.support.fleet import Fleet
+from tests.support.stores import Backend
 
 PACE = Pace("1:25", 25.0)  # a time-out of 1.8 s
 
@@ -79,3 +85,33 @@ def test_a_wrong_toy_breaks_its_law(
     found: dict[type[toys.Toy], list[Breach]], kind: type[toys.Toy]
 ) -> None:
     assert WRONG[kind] in {b.law for b in found[kind]}
+
+
+async def test_what_was_read_when_the_store_went_away_is_read_again(
+    valkey: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The eye looks at one stream after the other; the store may go away in between."""
+    store = await valkey.connect()
+    registry = Registry(store, RegistrySettings())
+    fleet, book = Fleet(registry), Book()
+    for name in ("node-A", "node-B"):
+        await fleet.register(name)
+        book.page(name, plain=True).node_id = name
+    follower = Follower(StoreEye(registry), book)
+    commands, streams = store.commands, 0
+
+    async def away_after_one_stream(asked: Sequence[Sequence[Any]]) -> list[Any]:
+        nonlocal streams
+        if asked[0][0] == "XRANGE":
+            streams += 1
+            if streams > 1:
+                raise StoreUnavailable("it went away")
+        return await commands(asked)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "commands", away_after_one_stream)
+        with pytest.raises(Unseen):
+            await follower.look()
+    await follower.look()
+    assert sorted(e.node_id for e in book.events) == ["node-A", "node-B"]
+    await store.close()
