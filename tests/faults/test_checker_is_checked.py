@@ -100,7 +100,7 @@ async def test_what_was_read_when_the_store_went_away_is_read_again(
     follower = Follower(StoreEye(registry), book)
     commands, streams = store.commands, 0
 
-    async def away_after_one_stream(asked: Sequence[Sequence[Any]]) -> list[Any]:
+    async def away_after_one_stream(asked: Sequence[tuple[Any, ...]]) -> list[Any]:
         nonlocal streams
         if asked[0][0] == "XRANGE":
             streams += 1
