@@ -142,7 +142,8 @@ def test_all_that_the_api_can_be_asked_for_can_be_asked_for_here() -> None:
     assert asking.Filter.__optional_keys__ == fields(questions.FilterBody)
     assert asking.Ceilings.__optional_keys__ == fields(questions.CeilingsAsked)
     about = {"node_ids", "labels", "status", "types", "after"}
-    assert {"node_id", "label", "status", "types", "after"} == fields(questions.EventsQuery)
+    asked = {"node_id", "label", "status", "types", "after", "since", "until"}
+    assert asked == fields(questions.EventsQuery)
     assert following.About.__optional_keys__ | {"types", "after"} == about
 
 
