@@ -771,7 +771,7 @@ def _watching() -> Iterator[Mutant]:
         "registry/scripts/tail.lua": (
             ("the place is there", "and not is_there(KEYS[i], place) then", "and false then"),
             ("every place is looked for", "(found[i] or ARGV[2] == '1') and", "found[i] and"),
-            ("a beginning that was cut off", "not told(key).trimmed", "true"),
+            ("a beginning that was cut off", "not extent(key).trimmed", "true"),
         ),
         "registry/scripts/lib/event.lua": (
             ("labels", "if labels ~= '' then", "if false then"),

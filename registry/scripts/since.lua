@@ -5,16 +5,15 @@
 -- ARGV  1 the last ms before the instant; '0-0' where all that is kept is meant
 -- Reply ids; '0-0' where nothing came before. Where all that is kept came later, but not all is kept,
 --       the first id that is: a place has to be there, so the very first event is left out
+--@include extent
 local reply = {}
 for i, key in ipairs(KEYS) do
   local before = redis.call('XREVRANGE', key, ARGV[1], '-', 'COUNT', 1)[1]
-  reply[i] = before and before[1] or '0-0'
-  if not before and redis.call('EXISTS', key) == 1 then
-    local info, t = redis.call('XINFO', 'STREAM', key), {}
-    for j = 1, #info, 2 do t[info[j]] = info[j + 1] end
-    if t['entries-added'] > t['length'] then
-      reply[i] = t['first-entry'] and t['first-entry'][1] or '0-0'
-    end
+  if before then
+    reply[i] = before[1]
+  else
+    local is = extent(key)
+    reply[i] = is.trimmed and is.first or '0-0'
   end
 end
 return reply

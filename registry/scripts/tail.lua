@@ -9,6 +9,7 @@
 --
 -- A place is looked at where something came behind it, and everywhere if asked to: a stream that lost
 -- its end may not have come as far again.
+--@include extent
 local reply, wanted, place_of = {}, { 'XREAD', 'COUNT', ARGV[1], 'STREAMS' }, {}
 for i = 1, #KEYS do
   wanted[4 + i] = KEYS[i]
@@ -17,21 +18,14 @@ for i = 1, #KEYS do
 end
 local found = {}
 for _, stream in ipairs(redis.call(unpack(wanted)) or {}) do found[place_of[stream[1]]] = stream[2] end
-local function told(key)
-  if redis.call('EXISTS', key) == 0 then return { first = '0-0', last = '0-0', trimmed = false } end
-  local info, t = redis.call('XINFO', 'STREAM', key), {}
-  for j = 1, #info, 2 do t[info[j]] = info[j + 1] end
-  local first = t['first-entry'] and t['first-entry'][1] or '0-0'
-  return { first = first, last = t['last-generated-id'], trimmed = t['entries-added'] > t['length'] }
-end
 local function is_there(key, place)
-  if place == '0-0' then return not told(key).trimmed end
+  if place == '0-0' then return not extent(key).trimmed end
   return #redis.call('XRANGE', key, place, place) > 0
 end
 for i = 1, #KEYS do
   local place = ARGV[2 + i]
   if (found[i] or ARGV[2] == '1') and not is_there(KEYS[i], place) then
-    local is = told(KEYS[i])
+    local is = extent(KEYS[i])
     reply[i] = { 0, is.first, is.last, is.trimmed and 1 or 0 }
   else
     reply[i] = { 1, found[i] or {} }
