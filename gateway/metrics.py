@@ -7,19 +7,16 @@ from typing import get_args
 from gateway.api.frames import EndReason
 from muster.wire.closing import CloseCode
 from muster.wire.errors import ErrorCode
-from registry.errors import FAILURES, StoreError, failure
-from registry.measuring import Measures
+from registry.measuring import SECONDS, StoreMeasures
 from registry.model import BeatOutcome, Verdict
 from registry.requirement import Unfit
-from registry.script import names
 from registry.tailing import Loss
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 CHECKS = ("store", "subscribed", "announced", "not_draining")
 
 
-class Metrics(Measures):
+class Metrics(StoreMeasures):
     """One gateway's metrics."""
 
     def __init__(self) -> None:
@@ -69,7 +66,7 @@ class Metrics(Measures):
         )
         self.batch_size = self.histogram("muster_beat_batch_size", "Beats in one call.", _SIZES)
         self.beat_wait = self.histogram(
-            "muster_beat_wait_seconds", "From a beat's arrival to the store's answer.", _SECONDS
+            "muster_beat_wait_seconds", "From a beat's arrival to the store's answer.", SECONDS
         )
         self.pending = self.gauge("muster_beats_pending", "Beats on their way.")
         self.job_results = self.counter(
@@ -91,19 +88,6 @@ class Metrics(Measures):
             "called silent (revive).",
             kind=("restore", "revive"),
         )
-        # The store
-        self.script_seconds = self.histogram(
-            "muster_script_seconds",
-            "Time one call of a script took, retries included.",
-            _SECONDS,
-            script=names(),
-        )
-        self.store_errors = self.counter(
-            "muster_store_errors_total",
-            "Questions the store did not answer: it could not be asked (unavailable), it refused "
-            "to write (refused), it answered out of its contract (misbehaved).",
-            kind=FAILURES,
-        )
         # HTTP
         self.requests = self.counter(
             "muster_http_requests_total",
@@ -115,7 +99,7 @@ class Metrics(Measures):
         self.select_seconds = self.histogram(
             "muster_select_seconds",
             "Time to answer a selection, without what it takes to say why nobody fits.",
-            _SECONDS,
+            SECONDS,
             result=("found", "nobody", "failed"),
         )
         self.empty_selections = self.counter(
@@ -147,13 +131,3 @@ class Metrics(Measures):
             "Readers of events whose stream was ended here, by reason.",
             reason=get_args(EndReason),
         )
-
-    # What the store's connections tell
-
-    def called(self, script: str, seconds: float) -> None:
-        """One call of a script was answered."""
-        self.script_seconds.labels(script).observe(seconds)
-
-    def failed(self, error: StoreError) -> None:
-        """A question was not answered."""
-        self.store_errors.labels(failure(error)).inc()

@@ -25,7 +25,12 @@ from prometheus_client import (
     generate_latest,
 )
 
+from registry.errors import FAILURES, StoreError, failure
+from registry.script import names
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+"""Upper ends for how long something took."""
 Kind = Literal["counter", "gauge", "histogram"]
 Values = tuple[str, ...] | str
 """What a label may say: all its values, or a sentence that tells which."""
@@ -125,6 +130,33 @@ class Measures:
         }
         self.declared.append(Measure(name, kind, text, kept, buckets))
         return kept
+
+
+class StoreMeasures(Measures):
+    """The metrics of a process that asks the store: what `registry.store.Observer` is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.script_seconds = self.histogram(
+            "muster_script_seconds",
+            "Time one call of a script took, retries included.",
+            SECONDS,
+            script=names(),
+        )
+        self.store_errors = self.counter(
+            "muster_store_errors_total",
+            "Questions the store did not answer: it could not be asked (unavailable), it refused "
+            "to write (refused), it answered out of its contract (misbehaved).",
+            kind=FAILURES,
+        )
+
+    def called(self, script: str, seconds: float) -> None:
+        """One call of a script was answered."""
+        self.script_seconds.labels(script).observe(seconds)
+
+    def failed(self, error: StoreError) -> None:
+        """A question was not answered."""
+        self.store_errors.labels(failure(error)).inc()
 
 
 def _begin(made: Counter | Gauge, labels: Mapping[str, Values]) -> None:

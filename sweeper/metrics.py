@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from registry.errors import FAILURES, StoreError, failure
-from registry.measuring import Measures
+from registry.measuring import SECONDS, StoreMeasures
 from registry.model import Reason, Status
-from registry.script import names
-
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
-class SweeperMetrics(Measures):
+class SweeperMetrics(StoreMeasures):
     """One sweeper's metrics."""
 
     def __init__(self) -> None:
@@ -52,7 +48,7 @@ class SweeperMetrics(Measures):
             "muster_sweep_overdue_seconds",
             "By how much the most overdue alarm of the last round was late.",
         )
-        self.sweep = self.histogram("muster_sweep_seconds", "One look at the partitions.", _SECONDS)
+        self.sweep = self.histogram("muster_sweep_seconds", "One look at the partitions.", SECONDS)
         self.unobserved = self.gauge(
             "muster_unobserved_seconds",
             "Most time of a partition held in which nobody could have heard a node, since the "
@@ -64,26 +60,3 @@ class SweeperMetrics(Measures):
         self.repairs = self.counter(
             "muster_index_repairs_total", "Index places put right by the repair pass."
         )
-        # The store
-        self.script_seconds = self.histogram(
-            "muster_script_seconds",
-            "Time one call of a script took, retries included.",
-            _SECONDS,
-            script=names(),
-        )
-        self.store_errors = self.counter(
-            "muster_store_errors_total",
-            "Questions the store did not answer: it could not be asked (unavailable), it refused "
-            "to write (refused), it answered out of its contract (misbehaved).",
-            kind=FAILURES,
-        )
-
-    # What the store's connections tell
-
-    def called(self, script: str, seconds: float) -> None:
-        """One call of a script was answered."""
-        self.script_seconds.labels(script).observe(seconds)
-
-    def failed(self, error: StoreError) -> None:
-        """A question was not answered."""
-        self.store_errors.labels(failure(error)).inc()
