@@ -483,40 +483,19 @@ async def test_a_store_that_was_killed_makes_no_gap_or_tells_it(
         await has_the_roll(keeps, own.registry)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("clock_s", [0.0, -60.0], ids=["", "and whose clock is a minute behind"])
-@pytest.mark.parametrize("lost", [False, True], ids=["has it all", "lost the last writes"])
-async def test_a_replica_is_promoted_that(
-    lost: bool, clock_s: float, tmp_path: Path, processes: ProcessesFactory
-) -> None:
-    stores = SentinelStore.start(tmp_path / "stores", clock_offsets_s={1: clock_s})
-    settings = replace(RegistrySettings(), redis_url=stores.url, redis_timeout_s=1.0)
-    registry = await Registry.connect(settings)
-    system = System(processes(stores.url, **QUICK), registry, Backend("valkey", (), stores.url))
+@contextlib.asynccontextmanager
+async def system_on(
+    stores: SentinelStore | ReplicatedCluster, kind: str, processes: ProcessesFactory
+) -> AsyncIterator[System]:
+    """A system on stores of which some will die; they end with it."""
     try:
-        movers, beginning = await begun(system)
-        async with watched(system, beginning) as (readers, keeps):
-            await movers.move_all(300)
-            if lost:
-                await asyncio.to_thread(stores.lose_touch)
-                await movers.move_all(100)
-                await told_everything(readers, registry)
-            moving = asyncio.create_task(movers.move_all(500))
-            if lost:
-                former = stores.kill_primary()
-                await asyncio.to_thread(stores.find_touch)
-                await asyncio.to_thread(stores.wait_for_successor, former)
-            else:
-                await asyncio.to_thread(stores.promote)
-            await moving
-            for watcher in readers:
-                await is_right_or_was_told_why(watcher, registry)
-                reasons = [gap["reason"] for gap in watcher.gaps]
-                assert reasons == (["store_lost_events"] if lost else [])
-            await has_the_roll(keeps, registry)
+        settings = replace(RegistrySettings(), redis_url=stores.url, redis_timeout_s=1.0)
+        registry = await Registry.connect(settings)
+        try:
+            yield System(processes(stores.url, **QUICK), registry, Backend(kind, (), stores.url))
+        finally:
+            await registry.close()
     finally:
-        await registry.close()
         stores.kill()
         with warnings.catch_warnings():
             # The client library drops, unclosed, what it had open to a former primary.
@@ -526,31 +505,53 @@ async def test_a_replica_is_promoted_that(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("clock_s", [0.0, -60.0], ids=["", "and whose clock is a minute behind"])
+@pytest.mark.parametrize("lost", [False, True], ids=["has it all", "lost the last writes"])
+async def test_a_replica_is_promoted_that(
+    lost: bool, clock_s: float, tmp_path: Path, processes: ProcessesFactory
+) -> None:
+    stores = SentinelStore.start(tmp_path / "stores", clock_offsets_s={1: clock_s})
+    async with system_on(stores, "valkey", processes) as system:
+        movers, beginning = await begun(system)
+        async with watched(system, beginning) as (readers, keeps):
+            await movers.move_all(300)
+            if lost:
+                await asyncio.to_thread(stores.lose_touch)
+                await movers.move_all(100)
+                await told_everything(readers, system.registry)
+            moving = asyncio.create_task(movers.move_all(500))
+            if lost:
+                former = stores.kill_primary()
+                await asyncio.to_thread(stores.find_touch)
+                await asyncio.to_thread(stores.wait_for_successor, former)
+            else:
+                await asyncio.to_thread(stores.promote)
+            await moving
+            for watcher in readers:
+                await is_right_or_was_told_why(watcher, system.registry)
+                reasons = [gap["reason"] for gap in watcher.gaps]
+                assert reasons == (["store_lost_events"] if lost else [])
+            await has_the_roll(keeps, system.registry)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_on_a_cluster_a_primary_dies_and_readers_are_right_or_told_why(
     tmp_path: Path, processes: ProcessesFactory
 ) -> None:
     stores = ReplicatedCluster.start(tmp_path / "stores")
-    settings = replace(RegistrySettings(), redis_url=stores.url, redis_timeout_s=1.0)
-    registry = await Registry.connect(settings)
-    system = System(processes(stores.url, **QUICK), registry, Backend("cluster", (), stores.url))
-    try:
+    async with system_on(stores, "cluster", processes) as system:
         movers, beginning = await begun(system)
         async with watched(system, beginning) as (readers, keeps):
             await movers.move_all(300)
-            await told_everything(readers, registry)
+            await told_everything(readers, system.registry)
             moving = asyncio.create_task(movers.move_all(500))
-            key = registry.keys.events(partition_of(IDS[0]))
+            key = system.registry.keys.events(partition_of(IDS[0]))
             await asyncio.to_thread(stores.kill_primary_of, key)
             await moving
             for watcher in readers:
-                await is_right_or_was_told_why(watcher, registry)
-            await has_the_roll(keeps, registry)
-    finally:
-        await registry.close()
-        stores.kill()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+                await is_right_or_was_told_why(watcher, system.registry)
+            await has_the_roll(keeps, system.registry)
 
 
 async def test_a_store_that_was_emptied_is_told_as_a_gap_to_all_and_to_who_comes_back(
