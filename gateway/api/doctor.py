@@ -23,6 +23,7 @@ async def examine(call: Call) -> Diagnosis:
         title = f"{call.who.name} sees nodes of one owner; the doctor looks at the whole system"
         raise ProblemError(403, "FORBIDDEN", title)
     registry = call.registry
+    # This machine's own clock, which decides nothing: how far it is off is what is looked at.
     began = time.time()
     now = await registry.synchronise()
     here = (began + time.time()) / 2
