@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from registry.clock import StoreClock
@@ -57,6 +58,15 @@ class Base:
     def ready_sets(self, node_id: str, capabilities: tuple[str, ...]) -> list[str]:
         partition = partition_of(node_id)
         return [self.keys.ready(partition, c) for c in capabilities]
+
+    async def add_event(
+        self, partition: int, said: Sequence[str], capabilities: tuple[str, ...] = ()
+    ) -> None:
+        """Adds an event that comes with no change of a record: names and values in turn, and the
+        capabilities of the node it is about."""
+        kept = self.settings.events_per_partition
+        args = [kept, "\n".join(capabilities), *said]
+        await self.store.call("note", [self.keys.events(partition)], args)
 
     def subscription(self, channels: list[str], *, watchdog_s: float = 2.0) -> Subscription:
         return Subscription(self.store, channels, watchdog_s=watchdog_s)
