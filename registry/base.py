@@ -74,9 +74,9 @@ class Base:
     async def synchronise(self) -> int:
         """Asks the store for its time and returns it, ms."""
         sent = self.clock.monotonic()
-        reply = await self.store.call("present", [self.keys.gateways()], ["", 0, "", 0])
-        self.clock.observe(int(reply[0]), sent)
-        return int(reply[0])
+        now = int(await self.store.call("now", [self.keys.gateways()], []))
+        self.clock.observe(now, sent)
+        return now
 
     async def packed_at(self) -> int:
         """The store's time as estimated now; asks first if it was never told."""
