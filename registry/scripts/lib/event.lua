@@ -7,30 +7,35 @@ local function labels_among(capabilities)
   end
   return table.concat(found, '\n')
 end
--- An event's id is its millisecond and a word drawn from when it happened (in us), its kind and its
--- node, counted on from the last event's id where that is of the same millisecond or the clock is behind
--- it. Counting on by one would, in a store that lost its end and whose clock is behind, give another
--- event the id of a lost one, and who had read the lost one could not be told. A word has three bytes,
--- so that cursors stay short. (math.random begins anew in each script.)
-local WORDS = 2097151
-local function id_of(key, fields)
-  local t, last, word = redis.call('TIME'), '0-0', 0
-  for _, byte in ipairs({ string.byte(t[1] .. t[2] .. table.concat(fields, '', 1, 4), 1, -1) }) do
-    word = (word * 1000003 + byte) % 2147483647
-  end
-  word = word % WORDS + 1
-  if redis.call('EXISTS', key) == 1 then
-    local info = redis.call('XINFO', 'STREAM', key)
-    for j = 1, #info, 2 do
-      if info[j] == 'last-generated-id' then last = info[j + 1] end
-    end
+-- An event's id is its millisecond, and behind that the microsecond in it and eleven bits drawn from when
+-- it happened and to which node: 21 bits, so that cursors stay short. Where the clock is behind the last
+-- event, 21 such bits are added to that one's id. Were one added, as the store itself does it, one that
+-- lost its end would give others the ids of lost events, and who had read those could not be told.
+-- (math.random begins anew in each script.)
+local function drawn(s, us, node)
+  local a, b, c, d = string.byte(node, -4, -1)
+  local last_four = (((a or 0) * 251 + (b or 0)) * 251 + (c or 0)) * 251 + (d or 0)
+  return s * 1000003 + us * 65537 + last_four
+end
+local function id_behind_the_last(key, bits)
+  local info, last = redis.call('XINFO', 'STREAM', key)
+  for j = 1, #info, 2 do
+    if info[j] == 'last-generated-id' then last = info[j + 1] end
   end
   local ms, taken = string.match(last, '^(%d+)%-(%d+)$')
-  local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  ms = tonumber(ms)
-  if now > ms then return string.format('%.0f-%.0f', now, word) end
-  if #taken > 15 then return string.format('%.0f-%.0f', ms + 1, word) end
-  return string.format('%.0f-%.0f', ms, tonumber(taken) + word)
+  if #taken > 15 then return string.format('%.0f-%.0f', tonumber(ms) + 1, bits) end
+  return string.format('%s-%.0f', ms, tonumber(taken) + bits)
+end
+local function append(key, kept, fields)
+  local t = redis.call('TIME')
+  local s, us = tonumber(t[1]), tonumber(t[2])
+  local in_ms, bits = us % 1000, drawn(s, us, fields[4])
+  local id = string.format('%.0f-%.0f', s * 1000 + (us - in_ms) / 1000, in_ms * 2048 + bits % 2048)
+  local added = redis.pcall('XADD', key, 'MAXLEN', '~', kept, id, unpack(fields))
+  if type(added) == 'table' then
+    id = id_behind_the_last(key, bits % 2097151 + 1)
+    redis.call('XADD', key, 'MAXLEN', '~', kept, id, unpack(fields))
+  end
 end
 local function event(key, kept, capabilities, former, ...)
   local fields, labels, had = { ... }, labels_among(capabilities), labels_among(former)
@@ -40,5 +45,5 @@ local function event(key, kept, capabilities, former, ...)
   end
   if labels ~= '' then add('lab', labels) end
   if had ~= labels then add('was', had) end
-  redis.call('XADD', key, 'MAXLEN', '~', kept, id_of(key, fields), unpack(fields))
+  append(key, kept, fields)
 end
