@@ -817,6 +817,8 @@ def _watching() -> Iterator[Mutant]:
             ("labels", "if labels ~= '' then", "if false then"),
             ("former labels", "if had ~= labels then", "if false then"),
             ("whole labels", "string.sub(line, 1, 6) ==", "string.match(line, 'label:') =="),
+            ("an id of its own", "tonumber(taken) + bits)", "tonumber(taken) + 1)"),
+            ("an id that is too large", "if #taken > 15 then", "if false then"),
         ),
         "registry/scripts/patrol.lua": (("unobserved time", "added = gap", "added = 0"),),
         "registry/tailing.py": (
