@@ -12,12 +12,15 @@ import pytest
 
 from tests.faults.report import DOCUMENT, Collected, document
 
+_AT_ONCE = "2"  # worlds; most of each one's time is waiting
+
 
 def main(arguments: list[str]) -> int:
     """pytest's exit status."""
     collected = Collected()
     began = time.monotonic()
-    status = pytest.main(["-m", "faults", "tests/faults", "-v", *arguments], plugins=[collected])
+    chosen = ["-m", "faults", "tests/faults", "-n", _AT_ONCE, "-v", *arguments]
+    status = pytest.main(chosen, plugins=[collected])
     if not arguments and collected.lines:
         DOCUMENT.write_text(document(collected.lines, time.monotonic() - began), encoding="utf-8")
     return int(status)

@@ -162,17 +162,33 @@ class GatewayPaused(_Base):
 
 @dataclass(frozen=True)
 class GatewaysRolled(_Base):
-    """Every gateway in turn is told to stop, and another takes its place."""
+    """Every gateway in turn is told to stop, and another takes its place; so many `rounds`."""
 
+    rounds: int = 1
     touches: ClassVar[frozenset[str]] = frozenset({"gateways"})
 
     async def begin(self, world: World) -> None:
-        for gateway in world.gateways:
+        for gateway in world.gateways * self.rounds:
             former = gateway.process
             former.terminate()
             gateway.launch()
             await gateway.process.wait_ready()
             await world.aside(former.stop)
+            status = former.child.process.returncode
+            assert status == 0, f"{former.name} drained and ended in order, not with {status}"
+
+
+@dataclass(frozen=True)
+class Newcomers(_Base):
+    """New machines register, one after the other: every other one knows the document alone."""
+
+    lasts_s: float = 60.0
+    count: int = 12
+
+    async def begin(self, world: World) -> None:
+        for number in range(self.count):
+            world.add(plain=number % 2 == 1).start()
+            await world.wait(self.lasts_s / self.count)
 
 
 @dataclass(frozen=True)

@@ -409,6 +409,7 @@ class World:
             "beats": sum(s.kind == "node_heartbeat" for p in pages for s in p.sent),
             "acks": sum(1 for p in pages for _ in p.acks),
             "statuses": sum(h.kind == "node_status" for p in pages for h in p.heard),
+            "tellings": sum(h.tells for p in pages for h in p.heard),
             "transitions": sum(e.kind == "transition" for e in self.book.events),
             "offline": sum(e["to"] == "offline" for e in self.book.events),
             "selects": sum(a.ids is not None for a in self.book.answers),
