@@ -187,8 +187,8 @@ def _summary(lines: Sequence[Line], runs: Sequence[Line], took_s: float) -> str:
 
 {when}, {machine}, Python {platform.python_version()}, {find_server().name};
 {took_s / 60:.0f} minutes, two worlds at a time; {len(lines)} tests, {failed} failed.
-Looked at: {n("machines")} machines, {n("beats")} heartbeats, {n("acks")} acknowledged registrations,
-{n("statuses")} status messages,
+Looked at: {n("machines")} machines, {n("beats")} heartbeats,
+{n("acks")} acknowledged registrations, {n("statuses")} status messages,
 {n("transitions")} transitions judged again from their evidence ({n("offline")} of them offline),
 {n("selects")} answers of `select` ({n("selects_unanswered")} questions could not be answered).
 
