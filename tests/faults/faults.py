@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from registry.embedded import EmbeddedStore
 from tests.faults.book import now_ms
 from tests.faults.stores import BehindSentinel, Clustered, Standalone
-from tests.faults.world import World
+from tests.faults.world import Part, World
 from tests.support.clusters import ReplicatedCluster
+from tests.support.versions import environment
 
 
 class Fault(Protocol):
@@ -176,6 +178,31 @@ class GatewaysRolled(_Base):
             await world.aside(former.stop)
             status = former.child.process.returncode
             assert status == 0, f"{former.name} drained and ended in order, not with {status}"
+
+
+@dataclass(frozen=True)
+class Versions(_Base):
+    """One gateway and one sweeper are replaced by those of another version of the `code` (None:
+    this one), and after a while all others too."""
+
+    lasts_s: float = 90.0
+    code: Path | None = None
+    touches: ClassVar[frozenset[str]] = frozenset({"gateways", "sweepers"})
+
+    async def begin(self, world: World) -> None:
+        await self._replace(world, world.gateways[0])
+        await self._replace(world, world.sweepers[0])
+        await world.wait(self.lasts_s)
+        for part in (*world.sweepers[1:], *world.gateways[1:]):
+            await self._replace(world, part)
+
+    async def _replace(self, world: World, part: Part) -> None:
+        former = part.process
+        former.terminate()
+        part.environment = environment(self.code) if self.code else {}
+        part.launch()
+        await part.process.wait_ready()
+        await world.aside(former.stop)
 
 
 @dataclass(frozen=True)

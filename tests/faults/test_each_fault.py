@@ -13,6 +13,7 @@ from tests.faults.conftest import Judge, MakeWorld
 from tests.faults.pace import QUICK
 from tests.faults.stores import BehindSentinel, Clustered
 from tests.faults.world import World
+from tests.support.versions import former
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -122,6 +123,18 @@ async def test_two_rolling_updates_in_a_row_under_load(world: MakeWorld, judged:
     assert len(names) == len(w.book.pages) == 42
     records = await w.records()
     assert {records[name].status for name in names} == {"ready"}
+
+
+async def test_two_versions_of_the_code_side_by_side(
+    world: MakeWorld, judged: Judge, tmp_path: Path
+) -> None:
+    """A former version is replaced by this one, process by process, and this one by that again."""
+    code = former(tmp_path / "former")
+    w = await world(code=code)
+    await w.suffer(faults.Versions())
+    await w.suffer(faults.Versions(code=code))
+    await judged(w)
+    assert {code for _, code in closed_by_us(w)} == {CloseCode.SERVICE_RESTART.code}
 
 
 async def test_sweeper_killed_with_much_to_judge(world: MakeWorld, judged: Judge) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import subprocess
 import tempfile
 from collections import Counter
@@ -23,6 +22,7 @@ from registry.embedded import EmbeddedStore
 from tests.support.kept import FOLDER, Kept, dump
 from tests.support.node import Node
 from tests.support.processes import Process, Processes
+from tests.support.versions import environment
 
 SECRET = "a secret that is kept with the store"
 REQUEST = {"request_id": "kept-request-1", "hold_ms": 600_000, "labels": {"tier": "gold"}}
@@ -90,10 +90,9 @@ async def made(directory: Path, code: Path = _ROOT) -> Kept:
     """A kept store, written by the gateway and the sweeper of a working copy."""
     store = EmbeddedStore.start(directory / "store")
     processes = Processes(directory, store.url, secret=[SECRET], log_format="text")
-    environment = {"PYTHONPATH": str(code)}
     try:
-        gateway = processes.start("gateway", "MUSTER_PORT", {}, environment)
-        sweeper = processes.start("sweeper", "MUSTER_SWEEPER_PORT", {}, environment)
+        gateway = processes.start("gateway", "MUSTER_PORT", {}, environment(code))
+        sweeper = processes.start("sweeper", "MUSTER_SWEEPER_PORT", {}, environment(code))
         await gateway.wait_ready()
         await sweeper.wait_ready()
         async with AsyncExitStack() as sockets, httpx.AsyncClient(trust_env=False) as http:
@@ -166,7 +165,6 @@ def main() -> None:
     if path.exists():
         parser.error(f"{path} is kept: what was written is never written again")
     code = given.code.resolve()
-    os.chdir(code)  # what `python -m` looks at first
     with tempfile.TemporaryDirectory() as directory:
         kept = asyncio.run(made(Path(directory), code))
     kept.save(path)
