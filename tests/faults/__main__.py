@@ -10,16 +10,14 @@ import time
 
 import pytest
 
-from tests.faults.report import DOCUMENT, Collected, document
-
-_AT_ONCE = "2"  # worlds; most of each one's time is waiting
+from tests.faults.report import AT_ONCE, DOCUMENT, Collected, document
 
 
 def main(arguments: list[str]) -> int:
     """pytest's exit status."""
     collected = Collected()
     began = time.monotonic()
-    chosen = ["-m", "faults", "tests/faults", "-n", _AT_ONCE, "-v", *arguments]
+    chosen = ["-m", "faults", "tests/faults", "-n", str(AT_ONCE), "-v", *arguments]
     status = pytest.main(chosen, plugins=[collected])
     if not arguments and collected.lines:
         DOCUMENT.write_text(document(collected.lines, time.monotonic() - began), encoding="utf-8")

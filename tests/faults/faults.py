@@ -158,7 +158,8 @@ class GatewayPaused(_Base):
     async def end(self, world: World) -> None:
         gateway = world.gateways[self.door]
         gateway.process.resume()
-        await gateway.process.wait_ready()
+        # It is back only when all its machines had time to show life anew.
+        await gateway.process.wait_ready(20 + world.pace.timeout_s)
         world.book.absolve(self.door)
 
 
