@@ -38,7 +38,7 @@ mutants: env ## break each guard in turn: the suite must fail every time
 test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prometheus, nginx, HAProxy
 	$(BIN)/python -m pytest tests/watch $(ARGS)
 
-faults: env ## every fault of the list, half an hour; writes docs/reliability.md
+faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
