@@ -146,8 +146,8 @@ def _user(user: str) -> Iterator[Finding]:
             "store_user",
             "note",
             "the store is used as its default user, who may do everything",
-            "where others share the store or the network, give Muster a user of its own "
-            "(ACL SETUSER) and name it in MUSTER_REDIS_URL",
+            "load the users of deploy/store/users.acl, who may do only what they need, and name "
+            "them in MUSTER_REDIS_URL: muster-gateway at gateways, muster-sweeper at sweepers",
         )
     else:
         yield Finding("store_user", "ok", "the store knows Muster as a user of its own")
