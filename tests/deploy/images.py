@@ -8,7 +8,6 @@ for each thing seen, and how long all of it took; the first that fails ends it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import platform
@@ -49,7 +48,7 @@ def main() -> int:
     with _mounted("muster") as server, _mounted("muster-agent") as agent:
         _nothing_to_write(server)
         _nothing_to_write(agent)
-        asyncio.run(_runs(server, agent))
+        _runs(server, agent)
     print(f"all of it, without the stand-in base: {time.monotonic() - began:.0f} s")
     return 0
 
@@ -205,7 +204,7 @@ def _nothing_to_write(image: Image) -> None:
     _say("its user may change nothing under /opt, /usr and /etc")
 
 
-async def _until(true: Callable[[], Any], what: str, running: Running) -> Any:
+def _until(true: Callable[[], Any], what: str, running: Running) -> Any:
     deadline = time.monotonic() + 30
     while True:
         with suppress(httpx.TransportError):
@@ -213,10 +212,10 @@ async def _until(true: Callable[[], Any], what: str, running: Running) -> Any:
                 return found
         if time.monotonic() > deadline or running.process.poll() is not None:
             sys.exit(f"not seen: {what}\n{Path(running.log).read_text()[-3000:]}")
-        await asyncio.sleep(0.1)
+        time.sleep(0.1)
 
 
-async def _runs(server: Image, agent: Image) -> None:
+def _runs(server: Image, agent: Image) -> None:
     version = server.run("muster", "version").strip()
     _say(f"muster version says {version}")
     gateway_port, sweeper_port = free_ports(2)
@@ -235,7 +234,7 @@ async def _runs(server: Image, agent: Image) -> None:
         ask = httpx.Client(trust_env=False)
         started: list[Running] = []
         try:
-            await _parts(server, agent, environ, url, sweeper_port, state, ask, started)
+            _parts(server, agent, environ, url, sweeper_port, state, ask, started)
         finally:
             for running in started:
                 if running.process.poll() is None:
@@ -245,7 +244,7 @@ async def _runs(server: Image, agent: Image) -> None:
             store.stop()
 
 
-async def _parts(
+def _parts(
     server: Image,
     agent: Image,
     environ: dict[str, str],
@@ -260,14 +259,14 @@ async def _parts(
     at = time.monotonic()
     gateway = server.start(*entry, "gateway", environ=environ)
     started.append(gateway)
-    await _until(lambda: ask.get(f"{url}/healthz").status_code == 200, "/healthz", gateway)
+    _until(lambda: ask.get(f"{url}/healthz").status_code == 200, "/healthz", gateway)
     _say(f"the gateway answers /healthz after {time.monotonic() - at:.1f} s, its root read-only")
     server.run(*check, environ=environ)
     _say("the image's health check says 0 for it")
     sweeper = server.start(*entry, "sweeper", environ=environ)
     started.append(sweeper)
     ready = f"http://127.0.0.1:{sweeper_port}/readyz"
-    await _until(lambda: ask.get(ready).status_code == 200, "the sweeper's /readyz", sweeper)
+    _until(lambda: ask.get(ready).status_code == 200, "the sweeper's /readyz", sweeper)
     _say("the sweeper answers /readyz")
 
     words = [str(word) for word in agent.config["Entrypoint"]]
@@ -288,7 +287,7 @@ async def _parts(
         nodes = ask.get(f"{url}/v1/nodes").json()["nodes"]
         return bool(nodes) and nodes[0]["status"] in ("registering", "ready", "degraded")
 
-    await _until(is_there, "the machine in the list", node)
+    _until(is_there, "the machine in the list", node)
     _say("a simulated machine of the agent's image is in the fleet")
     assert any(Path(state).iterdir()), "no identity was kept"
     assert node.stop() == 0, Path(node.log).read_text()[-2000:]
