@@ -90,6 +90,13 @@ def simulate(
         int, typer.Option(min=0, max=256, help="Processes; 0: one for 10 000 sockets.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Decides whom the scenario strikes.")] = 1,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001, max=0.5, metavar="SHARE", show_default=False,
+            help="How much of the fleet is struck, if not what the scenario says.",
+        ),
+    ] = None,
     acks: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Who asks for acks of heartbeats."),
@@ -158,6 +165,7 @@ def simulate(
         labels=_labels(label),
         join_token=os.environ.get("MUSTER_JOIN_TOKEN", "").strip() or None,
         acks=acks,
+        share=share,
         metrics=tuple(split(metrics)),
         stores=tuple(split(store)),
         slowest_beat_s=slowest_beat / 1000.0,
@@ -178,7 +186,7 @@ def _tell(outcome: Outcome, plan: Plan, *, as_json: bool) -> None:
 
     verdict = judged(outcome)
     if as_json:
-        typer.echo(json.dumps(_document(outcome, verdict, plan), ensure_ascii=False))
+        typer.echo(json.dumps(document(outcome, verdict, plan), ensure_ascii=False))
     else:
         typer.echo(_text(outcome, verdict, plan))
     if outcome.interrupted:
@@ -220,7 +228,8 @@ def _stop_on_signals(run: Run) -> None:
         loop.add_signal_handler(number, on_signal)
 
 
-def _document(outcome: Outcome, verdict: Verdict, plan: Plan) -> dict[str, Any]:
+def document(outcome: Outcome, verdict: Verdict, plan: Plan) -> dict[str, Any]:
+    """Everything a run found, for programs."""
     book = outcome.book
     return {
         "scenario": plan.scenario,

@@ -9,7 +9,7 @@ from collections import Counter
 from muster.simulate.books import Book
 from muster.simulate.node import Node
 from muster.simulate.order import Order
-from muster.simulate.scenarios import SCENARIOS, Fault, region, struck
+from muster.simulate.scenarios import Fault, region, struck
 
 _LEAVING_PER_S = 1000
 
@@ -23,7 +23,7 @@ class Herd:
         self.interval_s, self.timeout_s = 15.0, 45.0
         self.tls = ssl.create_default_context() if any(s.tls for s in order.servers) else None
         self._seen: dict[str, set[int]] = {}
-        scenario = SCENARIOS[order.scenario]
+        scenario = order.scenario_as_asked
         hit = struck(scenario, order.nodes, order.seed)
         every = round(1 / order.acks) if order.acks else 0
         self.nodes = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
+
+from muster.simulate.scenarios import SCENARIOS, Scenario
 
 
 class OrderError(ValueError):
@@ -58,8 +60,16 @@ class Order:
     interval_s: float | None = None
     join_token: str | None = None
     acks: float = 0.1
+    share: float | None = None
+    """How much of the fleet is struck, if it is not what the scenario says."""
     sources: int = 1
     """How many addresses 127.0.0.x nodes come from; 1: whatever the system takes."""
+
+    @property
+    def scenario_as_asked(self) -> Scenario:
+        """The scenario with the share asked for."""
+        scenario = SCENARIOS[self.scenario]
+        return scenario if self.share is None else replace(scenario, share=self.share)
 
     def as_dict(self) -> dict[str, Any]:
         """For the way to the process."""

@@ -48,6 +48,7 @@ class Plan:
     labels: dict[str, str] = field(default_factory=dict)
     join_token: str | None = None
     acks: float = 0.1
+    share: float | None = None
     metrics: tuple[str, ...] = ()
     stores: tuple[str, ...] = ()
     slowest_beat_s: float = 0.1
@@ -74,6 +75,7 @@ class Plan:
             interval_s=self.interval_s,
             join_token=self.join_token,
             acks=self.acks,
+            share=self.share,
             sources=min(200, math.ceil(self.nodes / _SOURCE_SOCKETS)) if local else 1,
         )
 
@@ -129,12 +131,17 @@ class Run:
     def __init__(self, plan: Plan, tell: Callable[[str], None] = lambda _: None) -> None:
         self.plan = plan
         self._tell = tell
-        self._workers: list[Worker] = []
+        self.workers: list[Worker] = []
         self._stopping = asyncio.Event()
-        self._begun = 0.0
+        self._begun = self._held_from = 0.0
         self._registered_after: float | None = None
         self._ready_after: float | None = None
         self._stage = "joining"
+
+    @property
+    def held_s(self) -> float:
+        """Seconds since all were ready; 0 before."""
+        return asyncio.get_running_loop().time() - self._held_from if self._held_from else 0.0
 
     def stop(self) -> None:
         """Ends it early, in order."""
@@ -143,7 +150,7 @@ class Run:
     @property
     def book(self) -> Book:
         """What was seen until now."""
-        return summed(worker.book for worker in self._workers)
+        return summed(worker.book for worker in self.workers)
 
     async def outcome(self) -> Outcome:
         """Runs. Raises OrderError if a process of the run died."""
@@ -152,10 +159,10 @@ class Run:
         try:
             before = await self._usage()
             for process in range(self.plan.number_of_processes):
-                self._workers.append(await Worker.start(self.plan.order(process)))
+                self.workers.append(await Worker.start(self.plan.order(process)))
             await self._join()
             joined = await self._usage()
-            held_from = loop.time()
+            held_from = self._held_from = loop.time()
             if self._ready_after is not None:
                 await self._hold()
             held_s = loop.time() - held_from
@@ -163,7 +170,7 @@ class Run:
             interrupted = self._stopping.is_set()
             await self._leave()
         finally:
-            for worker in self._workers:
+            for worker in self.workers:
                 await worker.kill()
         return Outcome(
             scenario=self.plan.scenario,
@@ -194,7 +201,7 @@ class Run:
 
     async def _hold(self) -> None:
         loop = asyncio.get_running_loop()
-        begun, plan = loop.time(), self._timeline()
+        begun, plan = loop.time(), self.timeline()
         scenario = SCENARIOS[self.plan.scenario]
         waits: list[tuple[float, str]] = [(plan.ends_s, "")]
         if plan.fault_ends_s > plan.fault_at_s:
@@ -213,9 +220,10 @@ class Run:
         self._say("leave" if self.plan.unregister else "abandon")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_S):
-                await asyncio.gather(*(worker.ended() for worker in self._workers))
+                await asyncio.gather(*(worker.ended() for worker in self.workers))
 
-    def _timeline(self) -> Timeline:
+    def timeline(self) -> Timeline:
+        """When the fault begins and ends, in `held_s`; known once all are ready."""
         return timeline(
             SCENARIOS[self.plan.scenario],
             self.plan.duration_s,
@@ -229,7 +237,7 @@ class Run:
     async def _look(self, more: str = "") -> Book:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), _LOOK_S)
-        dead = [w for w in self._workers if w.process.returncode is not None and not w.last]
+        dead = [w for w in self.workers if w.process.returncode is not None and not w.last]
         if dead:
             raise OrderError(
                 f"a process of the simulator ended with {dead[0].process.returncode}; "
@@ -240,7 +248,7 @@ class Run:
         return book
 
     def _say(self, word: str) -> None:
-        for worker in self._workers:
+        for worker in self.workers:
             worker.say(word)
 
     async def _usage(self) -> dict[str, Reading]:

@@ -56,9 +56,11 @@ class Timeline:
 def timeline(
     scenario: Scenario, duration_s: float, interval_s: float, timeout_s: float
 ) -> Timeline:
-    """When the fault begins and ends. A run that was asked to be too short to show its fault and
-    the recovery from it takes as long as that needs."""
-    before = interval_s
+    """When the fault begins and ends: a fifth of the time is quiet, for comparison.
+
+    A run that was asked to be too short to show its fault and the recovery from it takes as long as
+    that needs."""
+    before = max(interval_s, duration_s / 5)
     lasts, recovers = {
         Fault.NONE: (0.0, 0.0),
         Fault.GPU_LOST: (5 * interval_s, 4 * interval_s),
