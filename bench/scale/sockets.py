@@ -1,6 +1,6 @@
 """`python -m bench.scale.sockets --nodes 50000`: live sockets on this machine, at their own pace.
 
-A store, four gateways and two sweepers with the settings people get; simulated nodes connect, become
+A store, four gateways and two sweepers with the settings people get; simulated nodes connect, are
 ready and beat every 15 s. After a quiet fifth of the time one of a hundred falls silent; when they
 have recovered, one gateway is killed with a quarter of the fleet on it. Sweepers are asked how many
 nodes they called silent: exactly as many as were.
