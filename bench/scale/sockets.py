@@ -26,6 +26,9 @@ from muster.simulate.verdict import judged
 
 _GATEWAYS = 4
 _SILENT = 0.01
+_RECOVERED_S = 75.0
+_LEAST_S = 270.0
+"""The fault, the recovery from it and from the killed gateway take so long."""
 
 
 async def measured(made: System, nodes: int, duration_s: float, per_s: float) -> dict[str, Any]:
@@ -62,7 +65,7 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
         plans = run.timeline()
         await at(plans.fault_at_s - 0.5)
         await point("quiet to")
-        await at(plans.fault_ends_s + 75.0)
+        await at(plans.fault_ends_s + _RECOVERED_S)
         await point("before the kill")
         away_before = run.book.spread("away").count
         closed_before = sum(n for w, n in run.book.counts.items() if w.startswith("closed "))
@@ -130,6 +133,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=400.0, help="new sockets a second")
     parser.add_argument("--keep", type=Path, default=LAST, metavar="DIR")
     options = parser.parse_args()
+    options.duration = max(options.duration, _LEAST_S)
     begun = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="muster-scale-") as name,
