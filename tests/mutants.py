@@ -88,7 +88,11 @@ def mutants() -> list[Mutant]:
         *_of(
             _lua("beat", "beating"),
             ("sid", "elseif r[1] ~= sid then", "elseif false then"),
-            ("lower session is older", "num(r[8]) < session and 'older' or 'foreign'", "'foreign'"),
+            (
+                "lower session is older",
+                "num(redis.call('HGET', n, 'ses')) < tonumber(session) and 'older' or 'foreign'",
+                "'foreign'",
+            ),
             ("offline stays offline", "elseif r[3] == 'offline' then", "elseif false then"),
             ("age of frames", "elseif age >= timeout then", "elseif false then"),
             (
@@ -97,15 +101,22 @@ def mutants() -> list[Mutant]:
                 "'silent'",
             ),
             ("late calls", "if ran_late(now,", "if false and ran_late(now,"),
-            ("lag counts as age", "tonumber(ARGV[a + 5]) + lag,", "tonumber(ARGV[a + 5]),"),
-            ("seq", "if seq > num(r[2]) then", "if true then"),
+            ("lag counts as age", "tonumber(age) + lag,", "tonumber(age),"),
+            ("seq", "if tonumber(seq) > num(r[2]) then", "if true then"),
             ("never back before the last beat", "math.max(now - age, last)", "(now - age)"),
             ("unobserved time", " - (unobserved[p] - num(r[6])) > ", " > "),
             ("missed gap", "local missed = ", "local missed = false and "),
             ("what is left of a frame's time", "int(timeout - (now - at))", "int(timeout)"),
             ("reconcile: tell", "if version > relayed then", "if false then"),
             ("reconcile: lower", "elseif version < relayed then", "elseif false then"),
-            ("mark of a failure", "or r[12] or verdict ~= 'P' or", "or r[12] or"),
+            ("observed anew", "if r[6] ~= unobserved_text[p] then", "if false then"),
+            ("a changed window", "if window ~= former then", "if false then"),
+            (
+                "the last verdict",
+                "if missed or string.sub(former, 1, 1) ~= verdict then",
+                "if false then",
+            ),
+            ("mark of a failure", "or r[8] or verdict ~= 'P' or", "or r[8] or"),
         ),
         *_of(
             _lua("transition", "committing"),
@@ -354,6 +365,7 @@ def mutants() -> list[Mutant]:
         ),
         *_operators(),
         *_clocks(),
+        *_short_way(),
         *_faults(),
         *_api(),
         *_client(),
@@ -465,6 +477,34 @@ def _operators() -> Iterator[Mutant]:
         yield from _of((path, (f"{_CONTRACT}operating.py",)), *guards)
 
 
+def _short_way() -> Iterator[Mutant]:
+    """What makes the short way of a heartbeat no other way."""
+    files: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "gateway/transport.py": (
+            (
+                "a frame has not begun",
+                "and waits_in.gi_code is _AT_A_FRAME_S_BEGINNING",
+                "",
+            ),
+            ("the whole frame", "if length == size - 6:", "if length <= size - 6:"),
+            ("a frame of a client", "length = data[1] - _MASKED", "length = data[1] & 0x7F"),
+        ),
+        "gateway/connection.py": (
+            ("nothing is overtaken", "or not self._waits:", "or False:"),
+            ("a flood on the short way", "self._messages.take(now):", "0:"),
+            ("whose beat", "message.node_id is not None and message.node_id != node_id", "False"),
+        ),
+        "muster/wire/beating.py": (
+            ("nothing unknown is kept", ", forbid_unknown_fields=True", ""),
+            ("text that must be looked at", " or not frame.isascii()", ""),
+        ),
+    }
+    tests = ("tests/unit/test_short_way.py", "tests/integration/test_short_way.py")
+    for path, guards in files.items():
+        for name, old, new in guards:
+            yield Mutant(f"short way: {name}", path, old, new, tests, "")
+
+
 def _clocks() -> Iterator[Mutant]:
     """What a store's other clock and a process that stood still must not do."""
     stepping = f"{_CONTRACT}stepping_clocks.py"
@@ -496,7 +536,7 @@ def _clocks() -> Iterator[Mutant]:
         (
             "clock",
             "standing still is nobody's silence",
-            "return self._look() - self",
+            "return self.look() - self",
             "return 0 * self",
         ),
     )
@@ -819,6 +859,8 @@ def _watching() -> Iterator[Mutant]:
             ("labels", "if labels ~= '' then", "if false then"),
             ("former labels", "if had ~= labels then", "if false then"),
             ("whole labels", "string.sub(line, 1, 6) ==", "string.match(line, 'label:') =="),
+            ("an id of its own", "tonumber(taken) + bits)", "tonumber(taken) + 1)"),
+            ("an id that is too large", "if #taken > 15 then", "if false then"),
         ),
         "registry/scripts/patrol.lua": (("unobserved time", "added = gap", "added = 0"),),
         "registry/tailing.py": (

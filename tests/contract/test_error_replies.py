@@ -57,6 +57,7 @@ READS: dict[str, Way] = {
     ),
     "a command": lambda s: s.commands([("GET", KEYS.ttl(NODE))]),
     "commands": lambda s: s.commands([("GET", KEYS.ttl(i)) for i in (NODE, OTHER)]),
+    "the time": lambda s: s.call("now", [KEYS.gateways()], []),
     "a look at the set-up": lambda s: s.info(),
     "a ping": lambda s: s.ping(),
 }
