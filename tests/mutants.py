@@ -552,7 +552,6 @@ def _simulating() -> Iterator[Mutant]:
     yield from _of(
         ("sweeper/repair.py", indexes),
         ("strangers leave", "for id_, names in sorted(places.items()):", "for id_, names in ():"),
-        ("who was met is no stranger", "places.pop(id_, None)", "pass"),
         ("what is right stays", "if found == own:", "if True:"),
     )
     units: tuple[tuple[str, str, str], ...] = (

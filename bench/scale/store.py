@@ -184,8 +184,11 @@ async def _facts(registry: Registry, numbers: list[int]) -> list[Any]:
     return [f for row in rows for f in row if f is not None]
 
 
-async def measured(directory: Path, sizes: list[int], primaries: int, more: int) -> dict[str, Any]:
-    """Grows a fleet through `sizes` and looks at each."""
+async def measured(
+    directory: Path, sizes: list[int], primaries: int, more: int,
+    tell: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Grows a fleet through `sizes`, looks at each, and tells what is known after each."""
     cluster = EmbeddedCluster.start(directory, primaries, extra=("--save", ""))
     sweepers: list[Child] = []
     try:
@@ -210,7 +213,7 @@ async def measured(directory: Path, sizes: list[int], primaries: int, more: int)
             growth = await grown(cluster.url, registry, stores, sweepers, low, size, more)
             looked = await looked_at(registry, stores, sweepers, size)
             found["sizes"].append(looked | {"growing": growth})
-            print(found["sizes"][-1], file=sys.stderr, flush=True)
+            tell(found)
             low = size
         await registry.store.close()
         return found
@@ -230,9 +233,12 @@ def main() -> int:
     options = parser.parse_args()
     begun = time.monotonic()
     sizes = [int(size) for size in options.sizes.split(",")]
+
+    def tell(found: dict[str, Any]) -> None:
+        keep(options.name, header(begun) | found, options.keep)
+
     with tempfile.TemporaryDirectory(prefix="muster-scale-") as name:
-        found = asyncio.run(measured(Path(name), sizes, options.primaries, options.capabilities))
-    keep(options.name, header(begun) | found, options.keep)
+        asyncio.run(measured(Path(name), sizes, options.primaries, options.capabilities, tell))
     return 0
 
 
