@@ -371,6 +371,7 @@ def mutants() -> list[Mutant]:
         *_client(),
         *_endpoints(),
         *_watching(),
+        *_simulating(),
     ]
 
 
@@ -543,6 +544,46 @@ def _clocks() -> Iterator[Mutant]:
     for room, name, old, new in units:
         where = (f"tests/unit/test_{tests[room]}.py",)
         yield Mutant(f"{room}: {name}", f"gateway/{room}.py", old, new, where, "")
+
+
+def _simulating() -> Iterator[Mutant]:
+    """What the simulator's verdict rests on, and the repair that a large fleet needs."""
+    indexes = (f"{_CONTRACT}indexes_and_lists.py",)
+    yield from _of(
+        ("sweeper/repair.py", indexes),
+        ("strangers leave", "for id_, names in sorted(places.items()):", "for id_, names in ():"),
+        ("what is right stays", "if found == own:", "if True:"),
+    )
+    units: tuple[tuple[str, str, str], ...] = (
+        ("verdict", 'not counts[f"falsely {status}"]', "True"),
+        ("verdict", "punctual = (late is None or late <= _LATE_S) and not own", "punctual = True"),
+        ("verdict", 'now["ready"] == outcome.nodes,', "True,"),
+        ("verdict", "p99 <= outcome.slowest_beat_s", "True"),
+        ("usage", "if early.started != late.started:", "if False:"),
+        ("scenarios", "timeout_s + 2 * interval_s", "interval_s"),
+        ("frames", "if size > MOST_BYTES:", "if False:"),
+    )
+    for place, (room, old, new) in enumerate(units):
+        yield Mutant(
+            f"simulate: {room} {place}", f"muster/simulate/{room}.py", old, new,
+            ("tests/unit/test_simulate.py",), "",
+        )  # fmt: skip
+    yield Mutant(
+        "simulate: a server elsewhere is not loaded unasked",
+        "muster/cli/simulating.py",
+        "if far and not yes:",
+        "if False:",
+        ("tests/unit/test_simulate.py",),
+        "",
+    )
+    yield Mutant(
+        "simulate: a close is followed by a new socket",
+        "muster/simulate/node.py",
+        "self._again(soon)",
+        "pass",
+        ("tests/integration/test_simulate.py",),
+        "restarted",
+    )
 
 
 def _faults() -> Iterator[Mutant]:
