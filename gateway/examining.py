@@ -86,6 +86,7 @@ class Seen:
     secret: bool
     open_api: bool
     descriptors: tuple[int, int]
+    turned_away: int
 
 
 def diagnosis(gateway: str, seen: Seen) -> Diagnosis:
@@ -93,7 +94,8 @@ def diagnosis(gateway: str, seen: Seen) -> Diagnosis:
     found = [
         _writes(seen.refused), *_store(seen), *_replicas(seen.infos), *_user(seen.user),
         _skew(seen.skew_ms), *_processes(seen), *_standing(seen.standing),
-        _descriptors(*seen.descriptors), _secret(seen.secret), _access(seen.open_api),
+        _descriptors(*seen.descriptors), _turned_away(seen.turned_away), _secret(seen.secret),
+        _access(seen.open_api),
     ]  # fmt: skip
     found.sort(key=lambda finding: -LEVELS.index(finding.level))
     return Diagnosis(seen.now, gateway, found[0].level, found)
@@ -224,6 +226,18 @@ def _descriptors(used: int, most: int) -> Finding:
         what = f"this gateway may have {most} files open: about as many nodes"
         return Finding("descriptors", "warning", what, to_do)
     return Finding("descriptors", "ok", f"{used} of {most} file descriptors are in use")
+
+
+def _turned_away(count: int) -> Finding:
+    if not count:
+        return Finding("turned_away", "ok", "nobody was turned away for want of a place")
+    return Finding(
+        "turned_away",
+        "warning",
+        f"{count} connections or requests were answered 503 since this gateway started, as there "
+        "was no place",
+        "muster_shed_total says which limit; see docs/runbook/MusterTurnedAway.md",
+    )
 
 
 def _secret(given: bool) -> Finding:

@@ -95,7 +95,8 @@ class Tries(Generic[T]):
         if status == _TOO_MANY:
             return self._after(_retry_after(headers), refused)
         if status in _BUSY:
-            self._maybe_done = True
+            # Who was turned away at the door was not served: nothing was done.
+            self._maybe_done = self._maybe_done or refused.code != "OVERLOADED"
             return self._elsewhere(refused, 0.0, _retry_after(headers))
         if self._maybe_done and refused.code in self._call.so_already:
             return Answered(self._read(status, b""))

@@ -36,6 +36,7 @@ WELL = Seen(
     secret=True,
     open_api=False,
     descriptors=(60, 65_536),
+    turned_away=0,
 )
 HALF = Watch(partitions=64, watched=32, stalest_ms=None, unobserved_ms=0)
 ILL: list[tuple[str, str, dict[str, Any]]] = [
@@ -51,6 +52,7 @@ ILL: list[tuple[str, str, dict[str, Any]]] = [
     ("api_access", "warning", {"open_api": True}),
     ("descriptors", "warning", {"descriptors": (60, 1024)}),
     ("descriptors", "fatal", {"descriptors": (60_000, 65_536)}),
+    ("turned_away", "warning", {"turned_away": 1}),
     ("subscribed", "warning", {"standing": STANDING | {"subscribed": False}}),
     ("announced", "warning", {"standing": STANDING | {"announced": False}}),
     (
