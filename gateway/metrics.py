@@ -66,18 +66,18 @@ class Metrics(StoreMeasures):
             "Registrations by result.",
             result=("registered", "resumed", *codes),
         )
-        self.verdicts = self.counter(
+        self.verdicts = self.tally(
             "muster_verdicts_total",
             "What heartbeats were worth.",
-            verdict=[verdict.name.lower() for verdict in Verdict],
+            verdict={verdict: verdict.name.lower() for verdict in Verdict},
         )
-        self.heartbeats = self.counter(
+        self.heartbeats = self.tally(
             "muster_heartbeats_total",
             "Heartbeats by what the store said.",
-            outcome=[outcome.value for outcome in BeatOutcome],
+            outcome={outcome: outcome.value for outcome in BeatOutcome},
         )
         self.batch_size = self.histogram("muster_beat_batch_size", "Beats in one call.", _SIZES)
-        self.beat_wait = self.histogram(
+        self.beat_wait = self.spread(
             "muster_beat_wait_seconds", "From a beat's arrival to the store's answer.", SECONDS
         )
         self.pending = self.gauge("muster_beats_pending", "Beats on their way.")

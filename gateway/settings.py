@@ -125,8 +125,13 @@ class GatewaySettings(RegistrySettings):
     unreadable_per_minute: int = setting(
         20, "Unreadable messages within a minute after which a socket is closed 1008."
     )
+    short_way: bool = setting(
+        True,
+        "Whether a heartbeat that reports nothing new is handled as it comes, without waiting its "
+        "turn in a queue. Off, all messages go one way: slower, for comparison.",
+    )
     batch_window_s: float = setting(
-        0.003, "How long beats are gathered before one call; 0 sends at once."
+        0.005, "How long beats are gathered before one call; 0 sends at once."
     )
     batch_max: int = setting(512, "The most beats in one call.")
     alive_question_s: float = setting(

@@ -37,6 +37,7 @@ async def examine(call: Call) -> Diagnosis:
         watch=watch,
         gap_ms=ms(call.settings.unobserved_gap_s),
         standing=call.standing.checks(),
+        refused=call.standing.refused(),
         secret=bool(call.settings.secret),
         open_api=call.settings.open_api,
         turned_away=call.metrics.turned_away(),
