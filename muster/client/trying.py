@@ -94,9 +94,10 @@ class Tries(Generic[T]):
         refused = self._refusal(status, content)
         if status == _TOO_MANY:
             return self._after(_retry_after(headers), refused)
+        if refused.code == "OVERLOADED":  # turned away at the door: nothing was done
+            return self._elsewhere(refused, 0.0, _retry_after(headers))
         if status in _BUSY:
-            # Who was turned away at the door was not served: nothing was done.
-            self._maybe_done = self._maybe_done or refused.code != "OVERLOADED"
+            self._maybe_done = True
             return self._elsewhere(refused, 0.0, _retry_after(headers))
         if self._maybe_done and refused.code in self._call.so_already:
             return Answered(self._read(status, b""))
