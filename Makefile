@@ -21,8 +21,8 @@ $(STAMP): requirements.lock pyproject.toml
 up: env ## the whole system in the foreground; Ctrl-C ends it
 	@exec $(BIN)/muster up $(ARGS)
 
-test: env ## all tests, three at a time (about twelve minutes)
-	$(BIN)/python -m pytest tests -n 3 $(ARGS)
+test: env ## all tests, four at a time (about twelve minutes)
+	$(BIN)/python -m pytest tests -n 4 $(ARGS)
 
 lint: env ## style, format, types
 	$(BIN)/ruff check .

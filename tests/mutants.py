@@ -803,8 +803,8 @@ def _client() -> Iterator[Mutant]:
             ("an answer that did not come", "if not isinstance(error, _NEVER_SENT):", off),
             (
                 "an answer that may be late",
-                'self._maybe_done = self._maybe_done or refused.code != "OVERLOADED"',
-                "pass",
+                'if refused.code == "OVERLOADED":',
+                "if True:",
             ),
             (
                 "what was so already",
