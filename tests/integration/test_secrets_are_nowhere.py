@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from redis.asyncio import Redis
 
 from muster.wire.bearer import Entry, Role, digest, new_token
 from tests.integration.conftest import System
@@ -38,10 +39,9 @@ async def test_no_secret_is_in_a_log_an_answer_a_metric_the_store_or_a_process_l
     system: System,
 ) -> None:
     admin_line = Entry("ops", Role.ADMIN, digest(ADMIN)).line()
-    client = system.registry.store.client
-    rights = ("on", f">{PASSWORD}", "~*", "&*", "+@all")
-    await client.execute_command("ACL", "SETUSER", "gateway", *rights)
-    url = system.processes.redis_url.replace("redis://", f"redis://gateway:{PASSWORD}@")
+    (server,) = system.backend.servers
+    server.command("ACL", "SETUSER", "gateway", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+    url = f"redis://gateway:{PASSWORD}@127.0.0.1:{server.port}/0"
     secret: dict[str, object] = {
         "secret": [FLEET, FORMER],
         "join_tokens": [JOIN],
@@ -87,9 +87,10 @@ async def test_no_secret_is_in_a_log_an_answer_a_metric_the_store_or_a_process_l
         process.stop()
         told[f"log of {process.name}"] = process.child.log_path.read_bytes()
     # Strings are not pressed together, so that what a value holds stands in it as it is.
-    await client.config_set("rdbcompression", "no")
-    async for key in client.scan_iter(count=1000):
-        told[f"key {key!r}"] = await client.dump(key)
+    async with Redis.from_url(url) as client:
+        await client.config_set("rdbcompression", "no")
+        async for key in client.scan_iter(count=1000):
+            told[f"key {key!r}"] = await client.dump(key)
     assert any(b"RTX 3070" in content for where, content in told.items() if "key" in where)
     assert len(told) > 30
     searched = [FLEET, FORMER, JOIN, PASSWORD, WRONG, ADMIN, *filter(None, tokens)]

@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 
 from registry.embedded import EmbeddedStore
+from registry.keys import PARTITIONS, Keys
+from tests.support.fleet import until
 from tests.support.kept import FOLDER, Kept, dump
 from tests.support.node import Node
 from tests.support.processes import Process, Processes
@@ -95,6 +97,7 @@ async def made(directory: Path, code: Path = _ROOT) -> Kept:
         sweeper = processes.start("sweeper", "MUSTER_SWEEPER_PORT", {}, environment(code))
         await gateway.wait_ready()
         await sweeper.wait_ready()
+        await _observed(store)
         async with AsyncExitStack() as sockets, httpx.AsyncClient(trust_env=False) as http:
             cast = _Cast(gateway, sockets, http)
             await _play(cast, sweeper)
@@ -103,6 +106,16 @@ async def made(directory: Path, code: Path = _ROOT) -> Kept:
     finally:
         processes.stop()
         store.kill()
+
+
+async def _observed(store: EmbeddedStore) -> None:
+    """Waits until every partition was observed once: the play is over sooner than the first time."""
+    swept = [Keys("muster").swept(partition) for partition in range(PARTITIONS)]
+
+    async def all_are() -> bool:
+        return int(str(store.command("EXISTS", *swept))) == PARTITIONS
+
+    await until(all_are, "every partition is observed")
 
 
 async def _play(cast: _Cast, sweeper: Process) -> None:
