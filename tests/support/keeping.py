@@ -109,7 +109,7 @@ async def made(directory: Path, code: Path = _ROOT) -> Kept:
 
 
 async def _observed(store: EmbeddedStore) -> None:
-    """Waits until every partition was observed once: the play is over sooner than the first time."""
+    """Waits until every partition was observed: the play may be over before the first time."""
     swept = [Keys("muster").swept(partition) for partition in range(PARTITIONS)]
 
     async def all_are() -> bool:
