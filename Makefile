@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test test-watch lint bench mutants faults docs clean
+.PHONY: help env up test test-watch lint bench scale mutants faults docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -21,8 +21,8 @@ $(STAMP): requirements.lock pyproject.toml
 up: env ## the whole system in the foreground; Ctrl-C ends it
 	@exec $(BIN)/muster up $(ARGS)
 
-test: env ## all tests, three at a time (about twelve minutes)
-	$(BIN)/python -m pytest tests -n 3 $(ARGS)
+test: env ## all tests, four at a time (about twelve minutes)
+	$(BIN)/python -m pytest tests -n 4 $(ARGS)
 
 lint: env ## style, format, types
 	$(BIN)/ruff check .
@@ -32,13 +32,19 @@ lint: env ## style, format, types
 bench: env ## CPU per heartbeat and bytes per node, beside the targets
 	$(BIN)/python -m bench $(ARGS)
 
+scale: env ## 50 000 sockets, many nodes in a Cluster, how costs grow: half an hour, nothing beside it
+	$(BIN)/python -m bench.scale.sockets --nodes 10000
+	$(BIN)/python -m bench.scale.sockets --nodes 50000
+	$(BIN)/python -m bench.scale.store $(ARGS)
+	$(BIN)/python -m bench.scale.growth
+
 mutants: env ## break each guard in turn: the suite must fail every time
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prometheus, nginx, HAProxy
 	$(BIN)/python -m pytest tests/watch $(ARGS)
 
-faults: env ## every fault of the list, half an hour; writes docs/reliability.md
+faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system

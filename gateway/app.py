@@ -17,7 +17,9 @@ from starlette.websockets import WebSocket
 
 from gateway.access import Access
 from gateway.api.routing import routes
+from gateway.clock import monotonic
 from gateway.connection import Connection
+from gateway.door import Door
 from gateway.gate import Gate
 from gateway.guard import Guard
 from gateway.metrics import Metrics
@@ -58,10 +60,12 @@ def make_app(settings: GatewaySettings) -> Starlette:
         app.state.registry = asked
         app.state.tail = gate.tail
         app.state.standing = gate.standing
+        hub = gate.services.hub
+        door = Door(settings, measured, lambda: len(hub), monotonic)
         await gate.start()
         access.announce()
         try:
-            yield {"stall_clock": gate.clock, "buffers": gate.buffers}
+            yield {"stall_clock": gate.clock, "buffers": gate.buffers, "door": door}
         finally:
             await gate.stop()
             await asked.close()

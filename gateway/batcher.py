@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
+from gateway.clock import monotonic
 from registry.errors import StoreError, StoreUnavailable
 from registry.logs import log
 from registry.model import Beat, BeatAnswer, BeatOutcome
@@ -44,7 +45,7 @@ class BeatOwner(Protocol):
 
     @property
     def relayed(self) -> int: ...
-    def answered(self, beat: Beat, answer: BeatAnswer) -> None: ...
+    def answered(self, beat: Beat, answer: BeatAnswer, now: float) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -59,8 +60,21 @@ class _Lane:
     """Beats for a part of the store that could not be asked; `failing` until one got through."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
+    of_node: dict[str, deque[_Waiting]] = field(default_factory=dict)
     flying: bool = False
     failing: bool = True
+
+    def add(self, waiting: _Waiting) -> None:
+        """Puts a beat behind the others, those of its node too."""
+        self.waiting.append(waiting)
+        self.of_node.setdefault(waiting.beat.node_id, deque()).append(waiting)
+
+    def remove(self, waiting: _Waiting) -> None:
+        """Its node's queue has it no longer."""
+        queue = self.of_node[waiting.beat.node_id]
+        queue.remove(waiting)
+        if not queue:
+            del self.of_node[waiting.beat.node_id]
 
 
 class Batcher:
@@ -81,7 +95,6 @@ class Batcher:
         self._pending_per_node = pending_per_node
         self._observe = observe
         self._waiting: deque[_Waiting] = deque()
-        self._of_node: dict[str, deque[_Waiting]] = {}
         self._flying = 0
         self._lanes: dict[int, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,16 +120,16 @@ class Batcher:
     def offer(self, beat: Beat, owner: BeatOwner) -> None:
         """Takes a beat on its way; the owner will be told the answer, always exactly once."""
         waiting = _Waiting(beat, owner)
-        self._of_node.setdefault(beat.node_id, deque()).append(waiting)
-        self._empty.clear()
-        lane = self._lane_of(beat.node_id)
+        lane = self._lane_of(beat.node_id) if self._lanes else None
         if lane is None:
+            if not self._waiting:
+                self._empty.clear()
+                self._offered.set()
             self._waiting.append(waiting)
-            self._offered.set()
             return
-        lane.waiting.append(waiting)
+        lane.add(waiting)
         if lane.failing and not lane.flying:
-            self._shorten(beat.node_id)
+            self._shorten(lane, beat.node_id)
 
     async def run(self) -> None:
         """Sends for ever."""
@@ -144,16 +157,20 @@ class Batcher:
         self._flying = len(batch)
         answers = await self._ask(batch)
         self._flying = 0
+        now = monotonic()
         for waiting, answer in zip(batch, answers, strict=True):
             if answer is None:
                 self._park(waiting)
             else:
-                self._answer(waiting, answer)
+                _answer(waiting, answer, now)
         if self._lanes:  # what came for a lane meanwhile, behind what was parked just now
             came, self._waiting = self._waiting, deque()
             for waiting in came:
                 lane = self._lane_of(waiting.beat.node_id)
-                (self._waiting if lane is None else lane.waiting).append(waiting)
+                if lane is None:
+                    self._waiting.append(waiting)
+                else:
+                    lane.add(waiting)
 
     async def _ask(self, batch: list[_Waiting]) -> list[BeatAnswer | None]:
         """The store's answers; None for a beat that it could not be asked about."""
@@ -204,7 +221,7 @@ class Batcher:
             task = asyncio.create_task(self._empty_lane(number, lane))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        lane.waiting.append(waiting)
+        lane.add(waiting)
 
     async def _empty_lane(self, number: int, lane: _Lane) -> None:
         backoff = _BACKOFF_FIRST_S
@@ -223,36 +240,35 @@ class Batcher:
                 lane.failing, backoff = False, _BACKOFF_FIRST_S
                 if self.store_ok:
                     log(logger, logging.INFO, "store_back", beats=len(self), lane=number)
+            now = monotonic()
             for waiting, answer in zip(batch, answers, strict=True):
                 if answer is None:
                     break
                 lane.waiting.popleft()
-                self._answer(waiting, answer)
+                lane.remove(waiting)
+                _answer(waiting, answer, now)
         del self._lanes[number]
         self._look_whether_empty()
 
-    def _answer(self, waiting: _Waiting, answer: BeatAnswer) -> None:
-        queue = self._of_node[waiting.beat.node_id]
-        queue.remove(waiting)
-        if not queue:
-            del self._of_node[waiting.beat.node_id]
-        try:
-            waiting.owner.answered(waiting.beat, answer)
-        except Exception as error:  # noqa: BLE001 - one conversation's bug must not stop all beats
-            log(logger, logging.ERROR, "beat_answer_failed", exc_info=error)
-
     def _shorten_all(self, lane: _Lane) -> None:
-        for node_id in {w.beat.node_id for w in lane.waiting}:
-            self._shorten(node_id)
+        for node_id in list(lane.of_node):
+            self._shorten(lane, node_id)
         lane.waiting = deque(w for w in lane.waiting if not w.dropped)
 
-    def _shorten(self, node_id: str) -> None:
-        queue = self._of_node[node_id]
+    def _shorten(self, lane: _Lane, node_id: str) -> None:
+        queue = lane.of_node[node_id]
         while len(queue) > self._pending_per_node:
-            oldest = queue[0]
+            oldest = queue.popleft()
             oldest.dropped = True
-            self._answer(oldest, TOO_OLD)
+            _answer(oldest, TOO_OLD, monotonic())
 
     def _look_whether_empty(self) -> None:
         if not self._waiting and not self._flying and not self._lanes:
             self._empty.set()
+
+
+def _answer(waiting: _Waiting, answer: BeatAnswer, now: float) -> None:
+    try:
+        waiting.owner.answered(waiting.beat, answer, now)
+    except Exception as error:  # noqa: BLE001 - one conversation's bug must not stop all beats
+        log(logger, logging.ERROR, "beat_answer_failed", exc_info=error)

@@ -53,22 +53,29 @@ class StallClock:
 
     def arrival(self) -> float:
         """The earliest instant at which what is read now may have reached this machine."""
-        now = self._look()
+        return self.arrived(self.look())
+
+    def arrived(self, now: float) -> float:
+        """The same for a caller who has just looked."""
         return now if self._floor is None else self._floor
 
     def observed(self) -> float:
         """Seconds of this process's life without the time it stood still."""
-        return self._look() - self._stalled_s
+        return self.look() - self._stalled_s
+
+    def lived(self, now: float) -> float:
+        """`observed` for a caller who has just looked."""
+        return now - self._stalled_s
 
     @property
     def stalled_s(self) -> float:
         """Seconds this process stood still."""
-        self._look()
+        self.look()
         return self._stalled_s
 
     def tick(self) -> None:
         """To be called every `TICK_S`."""
-        self._last_tick = self._look()
+        self._last_tick = self.look()
 
     async def run(self) -> None:
         """Ticks for ever."""
@@ -76,7 +83,8 @@ class StallClock:
             self.tick()
             await asyncio.sleep(TICK_S)
 
-    def _look(self) -> float:
+    def look(self) -> float:
+        """The time (monotonic, s); finds out whether the process stood still until now."""
         now = self._now()
         gap = now - self._last_tick
         if gap > GAP_S:

@@ -6,6 +6,10 @@ other message waits for the beats before it. A refusal leaves the socket open, a
 field reconnect badly. And a bug of ours is answered `INTERNAL_ERROR` with a trace id; it ends
 neither the socket nor the process.
 
+Nearly every frame is a heartbeat that reports nothing new. It need not wait its turn when nothing
+is before it: the transport hands it over as it comes (`_short`), which saves a task switch and a
+second reading. That way does nothing that the other does not; `MUSTER_SHORT_WAY=false` closes it.
+
 What a registration needs is in `enrolment.py`, what a beat does in `pulse.py`.
 """
 
@@ -25,6 +29,7 @@ from gateway.services import Services
 from gateway.session import Session, taken_off
 from gateway.transport import Transport
 from gateway.wheel import Due
+from muster.wire.beating import short_heartbeat
 from muster.wire.closing import CloseCode
 from muster.wire.codec import Codec
 from muster.wire.errors import ErrorCode, error_text, status_text
@@ -82,6 +87,7 @@ class Connection:
         self._messages = TokenBucket(settings.messages_burst, settings.messages_per_s, now)
         self._unreadable = Recent(settings.unreadable_per_minute, 60.0)
         self._unknown: set[str] = set()
+        self._waits = False
         self._enrolment = Enrolment(self, now)
         self._pulse = Pulse(self)
 
@@ -135,8 +141,12 @@ class Connection:
     async def run(self, receive: Callable[[], Awaitable[Any]]) -> None:
         """Holds the conversation until the socket ends."""
         try:
+            if self.services.settings.short_way and not self.codec.binary:
+                self.transport.shorten(self._short)
             while True:
+                self._waits = True
                 event = await receive()
+                self._waits = False
                 if event["type"] == "websocket.disconnect":
                     self._closed_below(event.get("code"))
                     return
@@ -148,6 +158,24 @@ class Connection:
         """Counts what the transport closed by itself: a frame too large, too much buffered."""
         if code in _CLOSED_BELOW:
             self.services.metrics.closes.labels(str(code)).inc()
+
+    def _short(self, data: bytes, arrived: float, now: float) -> bool:
+        """A heartbeat that reports nothing new, handled as it comes; False for all else, which
+        then takes the way through `run`."""
+        session, node_id = self.session, self.node_id
+        if session is None or node_id is None or not self._waits:
+            return False
+        message = short_heartbeat(data)
+        if message is None or (message.node_id is not None and message.node_id != node_id):
+            return False
+        if retry_after_ms := self._messages.take(now):
+            self.refuse(ErrorCode.RATE_LIMITED, retry_after_ms=retry_after_ms)
+            return True
+        try:
+            self._pulse.offer(session, node_id, message, arrived)
+        except Exception as error:  # noqa: BLE001 - our bug: say so, and go on
+            self._our_bug(error)
+        return True
 
     async def _frame(self, event: Any) -> None:
         retry_after_ms = self._messages.take(monotonic())
@@ -171,16 +199,19 @@ class Connection:
         except StoreUnavailable as error:
             log(logger, logging.WARNING, "message_lost", error=str(error), **self.log_context())
         except Exception as error:  # noqa: BLE001 - our bug: say so, and go on
-            trace_id = secrets.token_hex(8)
-            log(
-                logger,
-                logging.ERROR,
-                "internal_error",
-                exc_info=error,
-                trace_id=trace_id,
-                **self.log_context(),
-            )
-            self.refuse(ErrorCode.INTERNAL_ERROR, trace_id=trace_id)
+            self._our_bug(error)
+
+    def _our_bug(self, error: Exception) -> None:
+        trace_id = secrets.token_hex(8)
+        log(
+            logger,
+            logging.ERROR,
+            "internal_error",
+            exc_info=error,
+            trace_id=trace_id,
+            **self.log_context(),
+        )
+        self.refuse(ErrorCode.INTERNAL_ERROR, trace_id=trace_id)
 
     async def _handle(self, message: Any, arrived: float) -> None:
         match message:

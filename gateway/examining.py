@@ -69,7 +69,8 @@ class Diagnosis(Struct, frozen=True):
 @dataclass(frozen=True)
 class Seen:
     """What was looked at. `skew_ms` is this machine's clock less the store's; `user` is '' where
-    the store does not say."""
+    the store does not say; `refused` is with which words it refuses to write, '' where it does
+    not."""
 
     now: int
     skew_ms: int
@@ -81,20 +82,41 @@ class Seen:
     watch: Watch
     gap_ms: int
     standing: Mapping[str, bool]
+    refused: str
     secret: bool
     open_api: bool
     descriptors: tuple[int, int]
+    turned_away: int
 
 
 def diagnosis(gateway: str, seen: Seen) -> Diagnosis:
     """All findings, the worst first."""
     found = [
-        *_store(seen), *_replicas(seen.infos), *_user(seen.user), _skew(seen.skew_ms),
-        _sweepers(seen), _lag(seen), _gateways(seen.gateways), *_standing(seen.standing),
-        _descriptors(*seen.descriptors), _secret(seen.secret), _access(seen.open_api),
+        _writes(seen.refused), *_store(seen), *_replicas(seen.infos), *_user(seen.user),
+        _skew(seen.skew_ms), *_processes(seen), *_standing(seen.standing),
+        _descriptors(*seen.descriptors), _turned_away(seen.turned_away), _secret(seen.secret),
+        _access(seen.open_api),
     ]  # fmt: skip
     found.sort(key=lambda finding: -LEVELS.index(finding.level))
     return Diagnosis(seen.now, gateway, found[0].level, found)
+
+
+def _writes(refused: str) -> Finding:
+    if not refused:
+        return Finding("store_writes", "ok", "the store takes what it is sent")
+    return Finding(
+        "store_writes",
+        "fatal",
+        f"the store refuses writes: {refused}",
+        "look at its memory, role, replicas and disk, as docs/runbook/MusterStoreRefusesWrites.md "
+        "shows; who else runs can't be told meanwhile",
+    )
+
+
+def _processes(seen: Seen) -> Iterator[Finding]:
+    """Who runs and how well is written down by those who run: not while nothing can be."""
+    if not seen.refused:
+        yield from (_sweepers(seen), _lag(seen), _gateways(seen.gateways))
 
 
 def _store(seen: Seen) -> Iterator[Finding]:
@@ -126,8 +148,8 @@ def _user(user: str) -> Iterator[Finding]:
             "store_user",
             "note",
             "the store is used as its default user, who may do everything",
-            "where others share the store or the network, give Muster a user of its own "
-            "(ACL SETUSER) and name it in MUSTER_REDIS_URL",
+            "load the users of deploy/store/users.acl, who may do only what they need, and name "
+            "them in MUSTER_REDIS_URL: muster-gateway at gateways, muster-sweeper at sweepers",
         )
     else:
         yield Finding("store_user", "ok", "the store knows Muster as a user of its own")
@@ -204,6 +226,18 @@ def _descriptors(used: int, most: int) -> Finding:
         what = f"this gateway may have {most} files open: about as many nodes"
         return Finding("descriptors", "warning", what, to_do)
     return Finding("descriptors", "ok", f"{used} of {most} file descriptors are in use")
+
+
+def _turned_away(count: int) -> Finding:
+    if not count:
+        return Finding("turned_away", "ok", "nobody was turned away for want of a place")
+    return Finding(
+        "turned_away",
+        "warning",
+        f"{count} connections or requests were answered 503 since this gateway started, as there "
+        "was no place",
+        "muster_shed_total says which limit; see docs/runbook/MusterTurnedAway.md",
+    )
 
 
 def _secret(given: bool) -> Finding:

@@ -54,7 +54,7 @@ class Gate:
         self.registry = registry
         self.gateway_id = new_gateway_id()
         self.metrics = metrics
-        self.standing = Standing(self.gateway_id, self._checks)
+        self.standing = Standing(self.gateway_id, self._checks, lambda: self.presence.refused)
         for each in (registry, asked):
             each.store.observer = metrics
         self.clock = StallClock()
@@ -147,24 +147,25 @@ class Gate:
             await asyncio.sleep(0.02)
 
     async def checks(self) -> dict[str, Any]:
-        """What readiness rests on, each true or false, and warnings for people."""
-        store, problems = await self._look()
-        warnings = (
-            []
-            if self.services.node_tokens.enabled
-            else ["MUSTER_SECRET is not set: no node tokens are issued or checked"]
-        )
-        return {
-            "checks": self._checks() | {"store": store},
-            "warnings": warnings + problems,
-        }
+        """What readiness rests on, each true or false, and warnings for people.
 
-    async def _look(self) -> tuple[bool, list[str]]:
+        The store has to answer and to take the announcement that this gateway lives: one that
+        refuses writes takes no beat. What a part of a Cluster does is not asked, as the others'
+        nodes are well off here."""
+        store = self.presence.answered and await self._reached()
+        warnings = []
+        if not self.services.node_tokens.enabled:
+            warnings.append("MUSTER_SECRET is not set: no node tokens are issued or checked")
+        if self.presence.refused:
+            warnings.append(f"the store refuses writes: {self.presence.refused}")
+        return {"checks": self._checks() | {"store": store}, "warnings": warnings}
+
+    async def _reached(self) -> bool:
         try:
             await asyncio.wait_for(self.registry.ping(), 2.0)
         except (StoreError, TimeoutError):
-            return False, []
-        return True, []
+            return False
+        return True
 
     def _checks(self) -> dict[str, bool]:
         holds = (

@@ -1,7 +1,8 @@
 """What every request to /v1 passes before an endpoint sees it.
 
-In this order: who asks (`gateway.access`), how often, whether they may, how much they send, how
-long it takes. Who is not known or may not is counted all the same, so that guessing has its limit.
+In this order: who asks (`gateway.access`), how often, whether they may, whether there is a place,
+how much they send, how long it takes. Who is not known or may not is counted all the same, so that
+guessing has its limit.
 Everything else, as the node socket, health and metrics, passes by untouched.
 """
 
@@ -10,17 +11,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.requests import Request
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access import Access, Principal, demand, role_needed
+from gateway.addresses import neighbourhood
 from gateway.clock import monotonic
 from gateway.limits import Buckets
 from gateway.metrics import Metrics
-from gateway.problem import ProblemError
+from gateway.problem import ProblemError, overloaded
 from gateway.settings import GatewaySettings
 
 BUCKETS_MOST = 10_000
@@ -58,6 +59,8 @@ class Guard:
         self._access = access
         self._body_most = settings.api_body_bytes
         self._timeout_s = settings.api_timeout_s
+        self._most = settings.api_requests_most
+        self._under_way = 0
         self._metrics = metrics
         self._now = now
         self._buckets = Buckets(settings.api_burst, settings.api_rate_per_s, BUCKETS_MOST)
@@ -82,6 +85,10 @@ class Guard:
         state = scope.setdefault("state", {})
         state["principal"] = self._admit(scope)
         state["access"] = self._access
+        if self._under_way >= self._most:
+            self._metrics.shed.labels("requests").inc()
+            raise overloaded("this gateway answers as many requests as it can; try again later")
+        self._under_way += 1
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 state["deadline"] = deadline
@@ -97,9 +104,11 @@ class Guard:
                     {"Retry-After": "1"},
                 ) from None
             # Half an answer is out: that it ends early is all that can still be said.
+        finally:
+            self._under_way -= 1
 
     def _admit(self, scope: Scope) -> Principal:
-        address = _neighbourhood((scope.get("client") or ("",))[0])
+        address = neighbourhood((scope.get("client") or ("",))[0])
         try:
             principal = self._access.who(scope)
         except ProblemError:
@@ -155,19 +164,6 @@ def _limited(scope: Scope, receive: Receive, most: int) -> Receive:
 def _too_large(most: int) -> ProblemError:
     title = f"a request has a body of at most {most} bytes"
     return ProblemError(413, "TOO_LARGE", title, max_bytes=most)
-
-
-def _neighbourhood(address: str) -> str:
-    """What counts as one address: of IPv6 the /64, which is what one machine is given."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ip_network((int(parsed), 64), strict=False))
-    return address
 
 
 def _template(scope: Scope) -> str:

@@ -13,6 +13,7 @@ from registry.requirement import Unfit
 from registry.tailing import Loss
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+LIMITS = ("connections", "sockets", "address", "unregistered", "requests")
 CHECKS = ("store", "subscribed", "announced", "not_draining")
 
 
@@ -27,6 +28,17 @@ class Metrics(StoreMeasures):
             "muster_gateway_sockets",
             "Open node sockets.",
             state=("registered", "unregistered"),
+        )
+        self.sockets_most = self.gauge(
+            "muster_gateway_sockets_most",
+            "Node sockets this gateway takes; beyond, upgrades are answered 503.",
+        )
+        self.shed = self.counter(
+            "muster_shed_total",
+            "What was answered 503 because there was no place, by what there were too many of: "
+            "connections of any kind, node sockets, node sockets of one address, node sockets "
+            "that have not registered, requests to /v1 at a time.",
+            limit=LIMITS,
         )
         self.opened = self.counter("muster_sockets_opened_total", "Node sockets that were opened.")
         self.ended = self.counter(
@@ -54,18 +66,18 @@ class Metrics(StoreMeasures):
             "Registrations by result.",
             result=("registered", "resumed", *codes),
         )
-        self.verdicts = self.counter(
+        self.verdicts = self.tally(
             "muster_verdicts_total",
             "What heartbeats were worth.",
-            verdict=[verdict.name.lower() for verdict in Verdict],
+            verdict={verdict: verdict.name.lower() for verdict in Verdict},
         )
-        self.heartbeats = self.counter(
+        self.heartbeats = self.tally(
             "muster_heartbeats_total",
             "Heartbeats by what the store said.",
-            outcome=[outcome.value for outcome in BeatOutcome],
+            outcome={outcome: outcome.value for outcome in BeatOutcome},
         )
         self.batch_size = self.histogram("muster_beat_batch_size", "Beats in one call.", _SIZES)
-        self.beat_wait = self.histogram(
+        self.beat_wait = self.spread(
             "muster_beat_wait_seconds", "From a beat's arrival to the store's answer.", SECONDS
         )
         self.pending = self.gauge("muster_beats_pending", "Beats on their way.")
@@ -131,3 +143,8 @@ class Metrics(StoreMeasures):
             "Readers of events whose stream was ended here, by reason.",
             reason=get_args(EndReason),
         )
+
+    def turned_away(self) -> int:
+        """What was answered 503 for want of a place since the start."""
+        value = self.registry.get_sample_value
+        return round(sum(value("muster_shed_total", {"limit": each}) or 0 for each in LIMITS))

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from gateway.batcher import Batcher
 from gateway.clock import StallClock, monotonic
-from registry.errors import StoreError
+from registry.errors import StoreError, StoreRefused
 from registry.logs import log
 
 logger = logging.getLogger("muster.gateway.presence")
@@ -33,7 +33,8 @@ class Roll(Protocol):
 
 
 class Presence:
-    """Keeps one gateway on the roll. `answered` says whether the store took the last try."""
+    """Keeps one gateway on the roll. `answered` says whether the store took the last try, `refused`
+    with which words it would not."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Presence:
         self._looked = (monotonic(), clock.observed())
         self._not_before = 0.0
         self.answered = True
+        self.refused = ""
         self.period_s = min(1.0, ttl_s / 5)
 
     @property
@@ -78,8 +80,9 @@ class Presence:
         except StoreError as error:
             log(logger, logging.DEBUG, "announce_failed", error=str(error))
             self.answered = False
+            self.refused = str(error) if isinstance(error, StoreRefused) else ""
             return False
-        self.answered = True
+        self.answered, self.refused = True, ""
         if lapsed:
             log(logger, logging.WARNING, "presence_had_lapsed", gateway=self._gateway_id)
         self._announced = began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
@@ -39,6 +40,18 @@ class ProblemError(Exception):
             **self.more,
         }
         return JSONResponse(body, self.status, self.headers, "application/problem+json")
+
+
+RETRY_AFTER_S = (2, 10)
+"""The shortest and longest pause that is asked of those for whom there is no place."""
+
+
+def overloaded(title: str) -> ProblemError:
+    """There is no place now. The pause is drawn anew each time, so that those who are sent away
+    do not come back together."""
+    wait_s = random.randint(*RETRY_AFTER_S)
+    headers = {"Retry-After": str(wait_s)}
+    return ProblemError(503, "OVERLOADED", title, headers, retry_after_ms=wait_s * 1000)
 
 
 class BadParameterError(ProblemError):

@@ -21,7 +21,6 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.clock import monotonic
 from gateway.enrolment import adopt, new_registration, prepare
 from gateway.session import Session, taken_off
 from muster.wire.closing import CloseCode
@@ -29,7 +28,7 @@ from muster.wire.errors import ErrorCode
 from muster.wire.messages import Heartbeat, HeartbeatAck, JobResult, Register, Unregister
 from registry import capabilities as can
 from registry.errors import StoreError
-from registry.health import judge
+from registry.health import judge_report
 from registry.logs import log
 from registry.model import (
     Beat,
@@ -69,7 +68,6 @@ class Pulse:
     async def beat(self, message: Heartbeat, arrived: float) -> None:
         """Judges one heartbeat and sends it on its way; does not wait for the answer."""
         connection = self._connection
-        services = connection.services
         if connection.session is not None:
             updated = can.apply(connection.session.register, message)
             if updated is not connection.session.register:
@@ -78,20 +76,27 @@ class Pulse:
         if session is None or node_id is None:
             connection.refuse(ErrorCode.NOT_REGISTERED)
             return
-        verdict = judge(session.register, message, services.settings.required_models)
-        services.metrics.verdicts.labels(verdict.name.lower()).inc()
+        self.offer(session, node_id, message, arrived)
+
+    def offer(self, session: Session, node_id: str, message: Heartbeat, arrived: float) -> None:
+        """Judges a heartbeat that reports nothing new of the machine, and sends it on its way."""
+        services = self._connection.services
+        worth = session.worth_of(services.settings.required_models)
+        verdict = judge_report(message, worth.models_ready)
+        services.metrics.verdicts[verdict] += 1
+        usage = message.usage
         session.seq += 1
         beat = Beat(
-            node_id=node_id,
-            sid=session.sid,
-            seq=session.seq,
-            arrived=arrived,
-            verdict=verdict,
-            jobs=message.usage.running_jobs or 0,
-            capacity=can.capacity(session.register, message),
-            relayed=session.version,
-            report=can.pack_report(message),
-            session=session.session,
+            node_id,
+            session.sid,
+            session.seq,
+            arrived,
+            verdict,
+            usage.running_jobs or 0,
+            worth.capacity if usage.gpus is None else can.capacity(session.register, message),
+            session.version,
+            can.pack_report(message),
+            session.session,
         )
         self._under_way += 1
         services.batcher.offer(beat, self)
@@ -162,11 +167,11 @@ class Pulse:
         session = self._connection.session
         return session.version if session is not None else 0
 
-    def answered(self, beat: Beat, answer: BeatAnswer) -> None:
-        """Acts on the store's answer to a beat; never waits."""
+    def answered(self, beat: Beat, answer: BeatAnswer, now: float) -> None:
+        """Acts on the store's answer to a beat, come at `now` (monotonic, s); never waits."""
         metrics = self._connection.services.metrics
-        metrics.heartbeats.labels(answer.outcome.value).inc()
-        metrics.beat_wait.observe(max(0.0, monotonic() - beat.arrived))
+        metrics.heartbeats[answer.outcome] += 1
+        metrics.beat_wait.observe(max(0.0, now - beat.arrived))
         follow_up = self._act(beat, answer)
         if follow_up is None:
             self._landed()

@@ -13,7 +13,7 @@ from registry.cursor import Cursor, EventId
 from registry.events import Event
 from registry.tailing import Loss
 
-_OVERHEAD = 2500
+_OVERHEAD = 3000
 """Bytes of an entry beside its event's: places, and the frame with its cursor."""
 
 

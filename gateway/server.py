@@ -16,27 +16,19 @@ from collections.abc import Generator
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.api.streaming import ABORT
 from gateway.app import make_app
+from gateway.arriving import ArrivingProtocol
+from gateway.descriptors import raise_limit
+from gateway.flooding import FloodedProtocol
 from gateway.gate import Gate
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificates
-from gateway.transport import NodeProtocol
 from registry.logs import configure, log
 
 logger = logging.getLogger("muster.gateway")
 
 BACKLOG = 4096
-
-
-class ApiProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, of which a stream can cut the connection."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[dict-item]
 
 
 class Server(uvicorn.Server):
@@ -57,8 +49,8 @@ def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop" if _has_uvloop() else "asyncio",
-        http=ApiProtocol,
-        ws=NodeProtocol,
+        http=ArrivingProtocol,
+        ws=FloodedProtocol,
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=None,
         ws_per_message_deflate=False,
@@ -82,6 +74,7 @@ def serve(settings: GatewaySettings) -> int:
     """
     configure(settings.log_format, settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    raise_limit()
     app = make_app(settings)
     server = Server(config_of(app, settings))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:

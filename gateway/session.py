@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from muster.wire.messages import Register
+from registry import capabilities as can
 from registry.model import (
     UNLABELLED,
     Change,
@@ -22,6 +24,15 @@ WINDOW = 5
 def new_sid() -> str:
     """A session id: random, compared for equality, never reused."""
     return secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a registration is worth to every beat that reports nothing new about it."""
+
+    register: Register
+    models_ready: bool
+    capacity: int
 
 
 @dataclass(slots=True)
@@ -44,6 +55,7 @@ class Session:
     seq: int = 0
     window: str = ""
     early: Change | None = None
+    worth: Worth | None = None
 
     def begin(self, registered: Registered) -> None:
         """Takes what the store said to the registration."""
@@ -51,6 +63,16 @@ class Session:
         self.version = registered.version
         self.status = registered.status
         self.intent = registered.intent
+
+    def worth_of(self, required_models: Sequence[str]) -> Worth:
+        """What the registration in force is worth; found once for each."""
+        worth = self.worth
+        if worth is None or worth.register is not self.register:
+            register = self.register
+            worth = self.worth = Worth(
+                register, can.required_met(register, required_models), can.capacity(register, None)
+            )
+        return worth
 
     def counted(self, verdict: Verdict) -> None:
         """Remembers a verdict the store has counted."""

@@ -56,6 +56,27 @@ class GatewaySettings(RegistrySettings):
     api_timeout_s: float = setting(
         10.0, "How long a request to /v1 may take before it is answered 503."
     )
+    api_requests_most: int = setting(
+        1000, "Requests to /v1 answered at a time, streams of events included; more get 503."
+    )
+    head_timeout_s: float = setting(
+        10.0, "How long the head of a request may take to come before it is answered 408."
+    )
+    sockets_most: int | None = setting(
+        None,
+        "Node sockets this gateway takes; more are answered 503. If not given: as many as it may "
+        "have descriptors, less a tenth (64 to 1000) for the API.",
+    )
+    sockets_per_address: int | None = setting(
+        None,
+        "Node sockets of one address (IPv6: /64). If not given there is no limit, as a whole site "
+        "may come from one.",
+    )
+    sockets_unregistered: int | None = setting(
+        None,
+        "Node sockets that have not registered yet. If not given: as many as there may be "
+        "sockets, as a whole fleet may come back at once.",
+    )
     select_max_cpu_percent: float | None = setting(
         None, "The busiest CPU a machine may report to be selected, unless a request says so."
     )
@@ -104,8 +125,13 @@ class GatewaySettings(RegistrySettings):
     unreadable_per_minute: int = setting(
         20, "Unreadable messages within a minute after which a socket is closed 1008."
     )
+    short_way: bool = setting(
+        True,
+        "Whether a heartbeat that reports nothing new is handled as it comes, without waiting its "
+        "turn in a queue. Off, all messages go one way: slower, for comparison.",
+    )
     batch_window_s: float = setting(
-        0.003, "How long beats are gathered before one call; 0 sends at once."
+        0.005, "How long beats are gathered before one call; 0 sends at once."
     )
     batch_max: int = setting(512, "The most beats in one call.")
     alive_question_s: float = setting(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Standing:
-    """A gateway's id, and each of `gateway.metrics.CHECKS` true or false."""
+    """A gateway's id, each of `gateway.metrics.CHECKS` true or false, and with which words
+    the store refuses to write ('' where it does not)."""
 
     gateway_id: str
     checks: Callable[[], dict[str, bool]]
+    refused: Callable[[], str]

@@ -13,12 +13,15 @@ pause. And whatever bytes come are a sign of life, as old as the clock says they
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame
+from websockets.frames import apply_mask as _apply_mask  # type: ignore[attr-defined]
 from websockets.http11 import Request
+from websockets.streams import StreamReader
 
 from gateway.buffers import Buffers
 from gateway.clock import GAP_S, POLLS, StallClock, monotonic
@@ -27,6 +30,33 @@ from muster.wire.closing import CloseCode
 FULL_READ = 64 * 1024
 BACKLOG_LIMIT = 1024 * 1024
 _LAST_WORD_S = 1.0
+_TEXT_WHOLE = 0x81  # FIN, no extension, a text frame
+_MASKED = 0x80
+_LENGTH_IN_TWO = 126
+
+
+# Where the parser waits when no frame has begun. It is the only way to know: an empty buffer may
+# follow half a frame.
+_AT_A_FRAME_S_BEGINNING: Any = StreamReader.at_eof.__code__
+
+apply_mask: Callable[[bytes, bytes], bytes] = _apply_mask
+
+Short = Callable[[bytes, float, float], bool]
+"""Takes a message's bytes, when they may have arrived, and now; False if it can't handle it."""
+
+
+def whole_text(data: bytes) -> bytes | None:
+    """The payload if these are exactly one text frame, whole, from a client, and not large; None
+    for anything else. RFC 6455, section 5.2."""
+    size = len(data)
+    if size < 6 or data[0] != _TEXT_WHOLE:
+        return None
+    length = data[1] - _MASKED
+    if length == size - 6:
+        return apply_mask(data[6:], data[2:6]) if length < _LENGTH_IN_TWO else None
+    if length != _LENGTH_IN_TWO or size < 8 or (data[2] << 8 | data[3]) != size - 8:
+        return None
+    return apply_mask(data[8:], data[4:8])
 
 
 class NodeProtocol(WebSocketsSansIOProtocol):
@@ -48,9 +78,11 @@ class NodeProtocol(WebSocketsSansIOProtocol):
         self._queued = 0
         self._held = 0
         self.lost = False
+        self.short: Short | None = None
 
     def data_received(self, data: bytes) -> None:
-        arrived = self.clock.arrival()
+        now = self.clock.look()
+        arrived = self.clock.arrived(now)
         if self._waiting_since is not None:
             arrived = min(arrived, self._waiting_since)
             self._waiting_since = None
@@ -58,9 +90,26 @@ class NodeProtocol(WebSocketsSansIOProtocol):
             self._suspect(arrived)
         self._arrived = arrived
         self.last_heard = max(self.last_heard, arrived)
-        self.heard_observed = self.clock.observed()
+        self.heard_observed = self.clock.lived(now)
+        if self.short is not None and self._between_messages():
+            payload = whole_text(data)
+            if payload is not None and self.short(payload, arrived, now):
+                return
         super().data_received(data)
         self._account()
+
+    def _between_messages(self) -> bool:
+        """Whether all that came was parsed, was whole, and was taken."""
+        parsing: Any = self.conn.parser.gi_yieldfrom  # type: ignore[attr-defined]
+        waits_in = parsing and parsing.gi_yieldfrom
+        return (
+            waits_in is not None
+            and waits_in.gi_code is _AT_A_FRAME_S_BEGINNING
+            and not self.frames
+            and self.queue.empty()
+            and not self.close_sent
+            and not self.lost
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -144,6 +193,11 @@ class Transport:
 
     def __init__(self, protocol: NodeProtocol) -> None:
         self._protocol = protocol
+
+    def shorten(self, short: Short | None) -> None:
+        """Offers `short` every small text message that nothing else stands before, as it comes,
+        without the way through the queue."""
+        self._protocol.short = short
 
     async def receive(self) -> Any:
         """The next event of the socket; messages carry `arrived` (monotonic, s)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from registry.clock import StoreClock
@@ -58,15 +59,24 @@ class Base:
         partition = partition_of(node_id)
         return [self.keys.ready(partition, c) for c in capabilities]
 
+    async def add_event(
+        self, partition: int, said: Sequence[str], capabilities: tuple[str, ...] = ()
+    ) -> None:
+        """Adds an event that comes with no change of a record: names and values in turn, and the
+        capabilities of the node it is about."""
+        kept = self.settings.events_per_partition
+        args = [kept, "\n".join(capabilities), *said]
+        await self.store.call("note", [self.keys.events(partition)], args)
+
     def subscription(self, channels: list[str], *, watchdog_s: float = 2.0) -> Subscription:
         return Subscription(self.store, channels, watchdog_s=watchdog_s)
 
     async def synchronise(self) -> int:
         """Asks the store for its time and returns it, ms."""
         sent = self.clock.monotonic()
-        reply = await self.store.call("present", [self.keys.gateways()], ["", 0, "", 0])
-        self.clock.observe(int(reply[0]), sent)
-        return int(reply[0])
+        now = int(await self.store.call("now", [self.keys.gateways()], []))
+        self.clock.observe(now, sent)
+        return now
 
     async def packed_at(self) -> int:
         """The store's time as estimated now; asks first if it was never told."""

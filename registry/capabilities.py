@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from muster.wire.beating import heartbeat_of
 from muster.wire.messages import Gpu, Heartbeat, Model, Register
 
 ANY = "any"
@@ -194,19 +195,35 @@ def unpack_labels(packed: bytes | None) -> dict[str, str]:
 
 def pack_report(heartbeat: Heartbeat) -> bytes:
     """A heartbeat as the store keeps it for people: its usage as it came, health, warnings.
-    Numbers that no record can hold are left out."""
-    report = {
+    Numbers that no record can hold are left out. A small one is its own record."""
+    if heartbeat.frame:
+        return heartbeat.frame
+    report = _report(heartbeat)
+    try:
+        return msgspec.msgpack.encode(report)
+    except (OverflowError, ValueError, TypeError, RecursionError):
+        shown = report | {"resource_usage": None, "timestamp": None}
+        return msgspec.msgpack.encode(shown)
+
+
+def unpack_report(packed: bytes) -> dict[str, Any]:
+    """What `pack_report` made, whichever way it came; nothing for what never was a report."""
+    if not packed:
+        return {}
+    if packed.startswith(b"{"):
+        return unpack_report(pack_report(heartbeat_of(packed)))
+    found = msgspec.msgpack.decode(packed)
+    return found if isinstance(found, dict) else {}
+
+
+def _report(heartbeat: Heartbeat) -> dict[str, Any]:
+    return {
         "resource_usage": heartbeat.raw,
         "timestamp": heartbeat.timestamp,
         "health_ok": heartbeat.health_ok,
         "health_reason": heartbeat.health_reason,
         "report_warnings": heartbeat.warnings,
     }
-    try:
-        return msgspec.msgpack.encode(report)
-    except (OverflowError, ValueError, TypeError, RecursionError):
-        shown = report | {"resource_usage": None, "timestamp": None}
-        return msgspec.msgpack.encode(shown)
 
 
 def _of_models(register: Register) -> Iterator[str]:

@@ -17,9 +17,14 @@ from registry.model import Verdict
 def judge(register: Register, heartbeat: Heartbeat, required_models: Sequence[str]) -> Verdict:
     """The verdict on `heartbeat` from the node registered as `register`, which already has
     what the heartbeat replaced (`registry.capabilities.apply`)."""
+    return judge_report(heartbeat, required_met(register, required_models))
+
+
+def judge_report(heartbeat: Heartbeat, models_ready: bool) -> Verdict:
+    """As `judge`, for a caller who knows whether the required models are ready."""
     if not gpu_usable(heartbeat):
         return Verdict.GPU_UNAVAILABLE
-    if not required_met(register, required_models):
+    if not models_ready:
         return Verdict.MODEL_MISSING
     if heartbeat.health_ok is False:
         return Verdict.SELF_REPORTED

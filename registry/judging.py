@@ -220,20 +220,10 @@ class Judging(Base):
         self, partition: int, kind: str, detail: dict[str, Any], about: Existing | None = None
     ) -> None:
         """Adds an event that is no transition, about one node or about none."""
-        named = []
-        if about is not None:
-            named = ["id", about.node_id]
-            labels = [name[6:] for name in about.capabilities if name.startswith("label:")]
-            named += ["lab", "\n".join(labels)] if labels else []
-        await self.store.commands(
-            [
-                (
-                    "XADD", self.keys.events(partition), "MAXLEN", "~",
-                    self.settings.events_per_partition, "*", "type", kind, *named, "at",
-                    self.clock.now_ms(), "detail", json.dumps(detail, separators=(",", ":")),
-                )
-            ]
-        )  # fmt: skip
+        said = ["type", kind, *(["id", about.node_id] if about is not None else [])]
+        said += ["at", str(self.clock.now_ms())]
+        said += ["detail", json.dumps(detail, separators=(",", ":"))]
+        await self.add_event(partition, said, about.capabilities if about is not None else ())
 
 
 def _facts(node_id: str, now: int, unobserved: int, row: Any) -> Facts:

@@ -43,6 +43,12 @@ class Keys:
     def ttl(self, node_id: str) -> str:
         return f"{self._heads[partition_of(node_id)]}ttl:{node_id}"
 
+    def beaten(self, node_id: str) -> tuple[int, str, str, str]:
+        """The partition, and record, history and TTL key: what a beat writes."""
+        partition = partition_of(node_id)
+        head = self._heads[partition]
+        return partition, f"{head}n:{node_id}", f"{head}h:{node_id}", f"{head}ttl:{node_id}"
+
     def holds(self, node_id: str) -> str:
         return f"{self._heads[partition_of(node_id)]}holds:{node_id}"
 

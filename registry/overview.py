@@ -242,17 +242,14 @@ class Alarms(Base):
         """Lets go of the brake: whoever is silent is called so at once. Whether it held."""
         now = await self.synchronise()
         keep_ms = ms(self.settings.offline_brake_most_s)
-        event = ("type", EventType.OPERATOR_RELEASE_BRAKE, "who", who, "why", why, "at", now)
-        held, *_ = await self.store.commands(
+        event = ("type", EventType.OPERATOR_RELEASE_BRAKE, "who", who, "why", why, "at", str(now))
+        held, _ = await self.store.commands(
             [
                 ("HLEN", self.keys.brakes()),
                 ("SET", self.keys.brake_released(), now, "PX", keep_ms),
-                (
-                    "XADD", self.keys.events(0), "MAXLEN", "~",
-                    self.settings.events_per_partition, "*", *event,
-                ),
             ]
-        )  # fmt: skip
+        )
+        await self.add_event(0, event)
         return int(held) > 0
 
     async def brake_released(self) -> int:

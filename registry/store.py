@@ -79,6 +79,8 @@ class Store:
             "socket_connect_timeout": timeout_s,
             "socket_keepalive": True,
             "retry": retry,
+            # Redis 7.0 knows no CLIENT SETINFO, and a user who may do little should not need it.
+            "driver_info": None,
         }
         if parts.scheme in ("redis", "rediss", "unix"):
             pool = BlockingConnectionPool.from_url(
@@ -91,6 +93,7 @@ class Store:
                 plain,
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
+                driver_info=None,
                 reinitialize_steps=0,  # a slot that moved is noted; the rest need not be asked
             )
             store = cls(cluster, single=False, genuine=True, timeout_s=timeout_s)
@@ -100,7 +103,7 @@ class Store:
             credentials = {k: v for k, v in credentials.items() if v}
             sentinel = Sentinel(  # type: ignore[no-untyped-call]
                 _sentinels(parts.netloc),
-                sentinel_kwargs={"socket_timeout": timeout_s},
+                sentinel_kwargs={"socket_timeout": timeout_s, "driver_info": None},
                 ssl=parts.scheme.startswith("rediss"),
                 **credentials,
                 **options,
@@ -311,7 +314,9 @@ class Store:
         if self.single:
             return self.client
         node: ClusterNode = self.client.get_node_from_key(channel)
-        named = ("username", "password", "socket_timeout", "socket_connect_timeout")
+        named = (
+            "username", "password", "socket_timeout", "socket_connect_timeout", "driver_info",
+        )  # fmt: skip
         options = {
             k: v for k, v in node.connection_kwargs.items() if k in named or k.startswith("ssl_")
         }
@@ -369,6 +374,11 @@ def _passing(error: Exception) -> bool:
 
 def _translated(error: Exception) -> StoreError:
     text = str(error)
+    if isinstance(error, (rx.AuthenticationError, rx.AuthorizationError)):
+        return StoreUnavailable(
+            f"the store does not let us in ({text}): give MUSTER_REDIS_URL the name and password "
+            "of a user it knows, as in redis://muster-gateway:PASSWORD@host"
+        )
     if isinstance(error, _REFUSING) or text.startswith((*_REFUSING_CODES, *_FORBIDDEN)):
         return StoreRefused(text)
     if _passing(error) or isinstance(error, (*_LOST, rx.RedisClusterException)):

@@ -12,9 +12,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, unquote
 
-import msgspec
-
-from registry.capabilities import unpack, unpack_labels
+from registry.capabilities import unpack, unpack_labels, unpack_report
 from registry.model import Reason, Status
 
 
@@ -94,10 +92,7 @@ class Subject:
     @cached_property
     def report(self) -> Mapping[str, Any]:
         """The last heartbeat's report; empty if there is none or it was not read."""
-        if not self.packed_report:
-            return {}
-        found = msgspec.msgpack.decode(self.packed_report)
-        return found if isinstance(found, dict) else {}
+        return unpack_report(self.packed_report)
 
     @property
     def gpu_names(self) -> list[str]:

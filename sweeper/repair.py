@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from registry.keys import PARTITIONS
 from registry.model import Facts, Status
 from registry.registry import Registry
+
+_AT_ONCE = 20
 
 
 class Repair:
@@ -20,17 +23,12 @@ class Repair:
         """Puts indexes, alarms and counts of a partition right; how many nodes were touched."""
         assert 0 <= partition < PARTITIONS
         registry = self._registry
-        members = {
-            name: await registry.index_members(partition, name)
-            for name in await registry.index_names(partition)
-        }
+        places = await self._places(partition)
         counted: Counter[str] = Counter({s.value: 0 for s in Status})
         touched = 0
-        known: set[str] = set()
         after = ""
         while ids := await registry.roll(partition, after, self._batch):
             after = ids[-1]
-            known.update(ids)
             for facts in await registry.facts(partition, ids):
                 if facts is None:
                     continue
@@ -38,27 +36,40 @@ class Repair:
                     counted[facts.status.value] += 1
                 if facts.due == 0:
                     await registry.rearm(facts)
-                touched += await self._indexes(facts, members)
-        touched += await self._strangers(partition, members, known)
+                touched += await self._indexes(facts, places.get(facts.node_id, set()))
+            for id_ in ids:
+                places.pop(id_, None)
+        touched += await self._strangers(partition, places)
         await registry.count_now(partition, counted)
         return touched
 
-    async def _indexes(self, facts: Facts, members: dict[str, set[str]]) -> int:
+    async def _places(self, partition: int) -> dict[str, set[str]]:
+        """Where each id is found. Turned around once: a fleet whose every node has a label of its
+        own has as many indexes as nodes, and asking each index for each node would be their
+        product."""
+        registry = self._registry
+        places: dict[str, set[str]] = {}
+        names = await registry.index_names(partition)
+        for low in range(0, len(names), _AT_ONCE):
+            group = names[low : low + _AT_ONCE]
+            found = await asyncio.gather(*(registry.index_members(partition, n) for n in group))
+            for name, ids in zip(group, found, strict=True):
+                for id_ in ids:
+                    places.setdefault(id_, set()).add(name)
+        return places
+
+    async def _indexes(self, facts: Facts, found: set[str]) -> int:
         own = set(facts.capabilities) if _indexed(facts) else set()
-        found = {name for name, ids in members.items() if facts.node_id in ids}
         if found == own:
             return 0
         extra = sorted(found - set(facts.capabilities))
         return int(await self._registry.reindex(facts, extra))
 
-    async def _strangers(
-        self, partition: int, members: dict[str, set[str]], known: set[str]
-    ) -> int:
+    async def _strangers(self, partition: int, places: dict[str, set[str]]) -> int:
+        """Takes out who is in an index and has no record."""
         touched = 0
-        indexed = {id_ for ids in members.values() for id_ in ids}
-        for id_ in sorted(indexed - known):
-            names = [name for name, ids in members.items() if id_ in ids]
-            touched += int(await self._registry.unindex(id_, partition, names))
+        for id_, names in sorted(places.items()):
+            touched += int(await self._registry.unindex(id_, partition, sorted(names)))
         return touched
 
 

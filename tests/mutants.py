@@ -88,7 +88,11 @@ def mutants() -> list[Mutant]:
         *_of(
             _lua("beat", "beating"),
             ("sid", "elseif r[1] ~= sid then", "elseif false then"),
-            ("lower session is older", "num(r[8]) < session and 'older' or 'foreign'", "'foreign'"),
+            (
+                "lower session is older",
+                "num(redis.call('HGET', n, 'ses')) < tonumber(session) and 'older' or 'foreign'",
+                "'foreign'",
+            ),
             ("offline stays offline", "elseif r[3] == 'offline' then", "elseif false then"),
             ("age of frames", "elseif age >= timeout then", "elseif false then"),
             (
@@ -97,15 +101,22 @@ def mutants() -> list[Mutant]:
                 "'silent'",
             ),
             ("late calls", "if ran_late(now,", "if false and ran_late(now,"),
-            ("lag counts as age", "tonumber(ARGV[a + 5]) + lag,", "tonumber(ARGV[a + 5]),"),
-            ("seq", "if seq > num(r[2]) then", "if true then"),
+            ("lag counts as age", "tonumber(age) + lag,", "tonumber(age),"),
+            ("seq", "if tonumber(seq) > num(r[2]) then", "if true then"),
             ("never back before the last beat", "math.max(now - age, last)", "(now - age)"),
             ("unobserved time", " - (unobserved[p] - num(r[6])) > ", " > "),
             ("missed gap", "local missed = ", "local missed = false and "),
             ("what is left of a frame's time", "int(timeout - (now - at))", "int(timeout)"),
             ("reconcile: tell", "if version > relayed then", "if false then"),
             ("reconcile: lower", "elseif version < relayed then", "elseif false then"),
-            ("mark of a failure", "or r[12] or verdict ~= 'P' or", "or r[12] or"),
+            ("observed anew", "if r[6] ~= unobserved_text[p] then", "if false then"),
+            ("a changed window", "if window ~= former then", "if false then"),
+            (
+                "the last verdict",
+                "if missed or string.sub(former, 1, 1) ~= verdict then",
+                "if false then",
+            ),
+            ("mark of a failure", "or r[8] or verdict ~= 'P' or", "or r[8] or"),
         ),
         *_of(
             _lua("transition", "committing"),
@@ -354,11 +365,13 @@ def mutants() -> list[Mutant]:
         ),
         *_operators(),
         *_clocks(),
+        *_short_way(),
         *_faults(),
         *_api(),
         *_client(),
         *_endpoints(),
         *_watching(),
+        *_simulating(),
     ]
 
 
@@ -464,6 +477,34 @@ def _operators() -> Iterator[Mutant]:
         yield from _of((path, (f"{_CONTRACT}operating.py",)), *guards)
 
 
+def _short_way() -> Iterator[Mutant]:
+    """What makes the short way of a heartbeat no other way."""
+    files: dict[str, tuple[tuple[str, str, str], ...]] = {
+        "gateway/transport.py": (
+            (
+                "a frame has not begun",
+                "and waits_in.gi_code is _AT_A_FRAME_S_BEGINNING",
+                "",
+            ),
+            ("the whole frame", "if length == size - 6:", "if length <= size - 6:"),
+            ("a frame of a client", "length = data[1] - _MASKED", "length = data[1] & 0x7F"),
+        ),
+        "gateway/connection.py": (
+            ("nothing is overtaken", "or not self._waits:", "or False:"),
+            ("a flood on the short way", "self._messages.take(now):", "0:"),
+            ("whose beat", "message.node_id is not None and message.node_id != node_id", "False"),
+        ),
+        "muster/wire/beating.py": (
+            ("nothing unknown is kept", ", forbid_unknown_fields=True", ""),
+            ("text that must be looked at", " or not frame.isascii()", ""),
+        ),
+    }
+    tests = ("tests/unit/test_short_way.py", "tests/integration/test_short_way.py")
+    for path, guards in files.items():
+        for name, old, new in guards:
+            yield Mutant(f"short way: {name}", path, old, new, tests, "")
+
+
 def _clocks() -> Iterator[Mutant]:
     """What a store's other clock and a process that stood still must not do."""
     stepping = f"{_CONTRACT}stepping_clocks.py"
@@ -495,7 +536,7 @@ def _clocks() -> Iterator[Mutant]:
         (
             "clock",
             "standing still is nobody's silence",
-            "return self._look() - self",
+            "return self.look() - self",
             "return 0 * self",
         ),
     )
@@ -503,6 +544,46 @@ def _clocks() -> Iterator[Mutant]:
     for room, name, old, new in units:
         where = (f"tests/unit/test_{tests[room]}.py",)
         yield Mutant(f"{room}: {name}", f"gateway/{room}.py", old, new, where, "")
+
+
+def _simulating() -> Iterator[Mutant]:
+    """What the simulator's verdict rests on, and the repair that a large fleet needs."""
+    indexes = (f"{_CONTRACT}indexes_and_lists.py",)
+    yield from _of(
+        ("sweeper/repair.py", indexes),
+        ("strangers leave", "for id_, names in sorted(places.items()):", "for id_, names in ():"),
+        ("what is right stays", "if found == own:", "if True:"),
+    )
+    units: tuple[tuple[str, str, str], ...] = (
+        ("verdict", 'not counts[f"falsely {status}"]', "True"),
+        ("verdict", "punctual = (late is None or late <= _LATE_S) and not own", "punctual = True"),
+        ("verdict", 'now["ready"] == outcome.nodes,', "True,"),
+        ("verdict", "p99 <= outcome.slowest_beat_s", "True"),
+        ("usage", "if early.started != late.started:", "if False:"),
+        ("scenarios", "timeout_s + 2 * interval_s", "interval_s"),
+        ("frames", "if size > MOST_BYTES:", "if False:"),
+    )
+    for place, (room, old, new) in enumerate(units):
+        yield Mutant(
+            f"simulate: {room} {place}", f"muster/simulate/{room}.py", old, new,
+            ("tests/unit/test_simulate.py",), "",
+        )  # fmt: skip
+    yield Mutant(
+        "simulate: a server elsewhere is not loaded unasked",
+        "muster/cli/simulating.py",
+        "if far and not yes:",
+        "if False:",
+        ("tests/unit/test_simulate.py",),
+        "",
+    )
+    yield Mutant(
+        "simulate: a close is followed by a new socket",
+        "muster/simulate/node.py",
+        "self._again(soon)",
+        "pass",
+        ("tests/integration/test_simulate.py",),
+        "restarted",
+    )
 
 
 def _faults() -> Iterator[Mutant]:
@@ -722,8 +803,8 @@ def _client() -> Iterator[Mutant]:
             ("an answer that did not come", "if not isinstance(error, _NEVER_SENT):", off),
             (
                 "an answer that may be late",
-                "if status in _BUSY:\n            self._maybe_done = True\n",
-                "if status in _BUSY:\n",
+                'if refused.code == "OVERLOADED":',
+                "if True:",
             ),
             (
                 "what was so already",
@@ -777,6 +858,8 @@ def _watching() -> Iterator[Mutant]:
             ("labels", "if labels ~= '' then", "if false then"),
             ("former labels", "if had ~= labels then", "if false then"),
             ("whole labels", "string.sub(line, 1, 6) ==", "string.match(line, 'label:') =="),
+            ("an id of its own", "tonumber(taken) + bits)", "tonumber(taken) + 1)"),
+            ("an id that is too large", "if #taken > 15 then", "if false then"),
         ),
         "registry/scripts/patrol.lua": (("unobserved time", "added = gap", "added = 0"),),
         "registry/tailing.py": (

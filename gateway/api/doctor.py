@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import resource
 import time
-from pathlib import Path
 
+from gateway import descriptors
 from gateway.api.endpoint import Call
 from gateway.examining import Diagnosis, Seen, diagnosis
 from gateway.problem import ProblemError
 from registry.base import ms
 from registry.problems import problems_of
-
-_DESCRIPTORS = Path("/dev/fd")
 
 
 async def examine(call: Call) -> Diagnosis:
@@ -41,11 +37,10 @@ async def examine(call: Call) -> Diagnosis:
         watch=watch,
         gap_ms=ms(call.settings.unobserved_gap_s),
         standing=call.standing.checks(),
+        refused=call.standing.refused(),
         secret=bool(call.settings.secret),
         open_api=call.settings.open_api,
-        descriptors=(
-            len(os.listdir(_DESCRIPTORS)),  # noqa: PTH208 - only how many there are
-            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        ),
+        turned_away=call.metrics.turned_away(),
+        descriptors=(descriptors.used(), descriptors.most()),
     )
     return diagnosis(call.standing.gateway_id, seen)

@@ -30,6 +30,7 @@ EVERYWHERE = (
     "TOO_LARGE",
     "RATE_LIMITED",
     "INTERNAL_ERROR",
+    "OVERLOADED",
     "UNAVAILABLE",
 )
 """Codes that any endpoint may answer with."""

@@ -73,6 +73,12 @@ class RateLimited(Problem, frozen=True, kw_only=True):
     retry_after_ms: int
 
 
+class Overloaded(Problem, frozen=True, kw_only=True):
+    """There is no place for this now."""
+
+    retry_after_ms: int
+
+
 class InternalError(Problem, frozen=True, kw_only=True):
     """Our bug; the log tells more under this id."""
 
@@ -188,6 +194,14 @@ CODES = {
             "a bug of ours",
             "report `trace_id`; the log has the rest",
             InternalError,
+        ),
+        Code(
+            "OVERLOADED",
+            503,
+            "this gateway answers as many requests as it can at a time, or has as many connections",
+            "wait as long as `Retry-After` says, or ask another gateway; nothing was changed",
+            Overloaded,
+            ("Retry-After",),
         ),
         Code(
             "UNAVAILABLE",

@@ -11,8 +11,9 @@ import typer
 
 from muster.cli import happenings, looks
 from muster.cli.filters import tests
+from muster.cli.progress import Progress
 from muster.cli.remote import as_line, clean, split, troubles
-from muster.client import Client, Event, Gap, NodeStory
+from muster.client import Client, Event, Gap, InvalidParameterError, NodeStory
 from muster.client.following import About
 
 ALL = "all"
@@ -66,13 +67,22 @@ def instant(text: str | None, now: int) -> int | None:
     return at
 
 
-def show(muster: Client, about: About, types: Sequence[str], span: Span, *, as_json: bool) -> None:
-    """Prints events until Ctrl-C, or until now; troubles on standard error."""
+def show(
+    muster: Client,
+    about: About,
+    types: Sequence[str],
+    span: Span,
+    progress: Progress,
+    *,
+    as_json: bool,
+) -> None:
+    """Prints events until Ctrl-C, or until now; troubles on standard error. Raises
+    typer.BadParameter for a cursor that no answer gave."""
     console = looks.console()
     count = 0
 
     def trouble(text: str) -> None:
-        typer.echo(f"muster: {text}", err=True)
+        progress.say(f"muster: {text}", err=True)
 
     with troubles(trouble):
         try:
@@ -85,20 +95,27 @@ def show(muster: Client, about: About, types: Sequence[str], span: Span, *, as_j
             ):
                 count += 1
                 if as_json:
-                    typer.echo(as_line(_plain(change)))
+                    progress.say(as_line(_plain(change)))
                 elif isinstance(change, Gap):
                     why = _LOST.get(change.reason, clean(change.reason))
-                    typer.echo(f"Events are missing here: {why}.", err=True)
+                    progress.say(f"Events are missing here: {why}.", err=True)
                 else:
                     now = looks.here_ms()
                     line = happenings.line(change.data, now, ascii_only=console.options.ascii_only)
-                    console.print(line, soft_wrap=True)
+                    with console.capture() as drawn:
+                        console.print(line, soft_wrap=True)
+                    progress.say(drawn.get().removesuffix("\n"))
+        except InvalidParameterError as error:
+            if error.parameter != "after" or as_json:
+                raise
+            wrong = f"expected {error.expected}; got {clean(span.after or '')}"
+            raise typer.BadParameter(wrong, param_hint="--after") from error
         except KeyboardInterrupt:
             if span.until_now:
                 raise
             return
     if not count and not as_json:
-        typer.echo(_nothing(span), err=True)
+        progress.say(_nothing(span), err=True)
 
 
 def kept(stories: Sequence[NodeStory], *, as_json: bool) -> None:

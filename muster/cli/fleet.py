@@ -9,6 +9,7 @@ import typer
 
 from muster.cli import exits
 from muster.cli.completing import node_ids as complete_ids
+from muster.cli.progress import Progress
 from muster.cli.remote import AsJson, Reason, Servers, as_line, asking, need_parts, refuse, talking
 
 _FLEET_EXAMPLES = """
@@ -191,6 +192,8 @@ def events(
     if not (follow or after or since):
         since = "1h"
     span = eventing.Span(after, eventing.instant(since, looks.here_ms()), until_now=not follow)
-    with asking(server, as_json=as_json, quiet=True) as muster:
+    progress = Progress("Looking through what happened …")
+    quiet = follow or as_json
+    with asking(server, as_json=as_json, progress=progress, quiet=quiet) as muster:
         about = eventing.about(node_ids or [], status or [], label or [])
-        eventing.show(muster, about, types or [], span, as_json=as_json)
+        eventing.show(muster, about, types or [], span, progress, as_json=as_json)

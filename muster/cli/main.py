@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from muster.cli import choosing, fleet, nodes, operating, token
+from muster.cli import choosing, fleet, nodes, operating, simulating, token
 from muster.cli.agent import app as agent_app
 
 _EXAMPLES = """
@@ -25,6 +25,7 @@ Examples:
   muster nodes --status degraded         machines that are not well; `muster node ID` tells why
   muster select --nmt zh:en              who can do this now
   muster drain ID --reason "new driver"  no more work for this machine
+  muster simulate --nodes 1000           a fleet that is not there: what can this carry?
 
 \b
 Verbs that ask a gateway find it by --server or MUSTER_SERVER (http://127.0.0.1:8080), and
@@ -57,7 +58,7 @@ app = typer.Typer(
 
 app.add_typer(token.app)
 app.add_typer(agent_app)
-for verbs in (nodes, choosing, operating, fleet):
+for verbs in (nodes, choosing, operating, fleet, simulating):
     verbs.add_to(app)
 
 

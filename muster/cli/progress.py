@@ -48,11 +48,11 @@ class Progress:
             with self._lock:
                 self._hide()
 
-    def say(self, line: str) -> None:
-        """Prints a line on standard output."""
+    def say(self, line: str, *, err: bool = False) -> None:
+        """Prints a line on standard output, or on standard error."""
         with self._lock:
             self._hide()
-            typer.echo(line)
+            typer.echo(line, err=err)
 
     def _draw(self, ended: threading.Event) -> None:
         if ended.wait(QUIET_FOR_S):

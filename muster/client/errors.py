@@ -45,6 +45,7 @@ NEXT_STEPS: Mapping[str, str] = {
     "TOO_LARGE": "ask for less at once",
     "RATE_LIMITED": "ask less often, or raise the gateway's MUSTER_API_RATE_PER_S",
     "INTERNAL_ERROR": "report it with its trace_id; the gateway's log has the rest",
+    "OVERLOADED": "ask again later, or another gateway",
     "UNAVAILABLE": "see that the store runs (`/readyz` of the gateway tells), then ask again",
     "TIMEOUT": "ask again later",
     UNREACHABLE: "see that a gateway runs there and that nothing stands between",

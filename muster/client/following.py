@@ -131,6 +131,7 @@ class Following:
         self.up_to_date = False
         self._about = about
         self._types = (types,) if isinstance(types, str) else tuple(types)
+        self._after = after
         self.cursor = after
         self.pause_s = 0.0
 
@@ -147,7 +148,9 @@ class Following:
         if self.until_now:
             asked.append(("until", "now"))
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if self.cursor is not None:
+        if self.cursor is not None and self.cursor == self._after:
+            asked.append(("after", self.cursor))  # a refusal then names what the caller gave
+        elif self.cursor is not None:
             headers["Last-Event-ID"] = self.cursor
         return Call(
             "GET",

@@ -94,6 +94,8 @@ class Tries(Generic[T]):
         refused = self._refusal(status, content)
         if status == _TOO_MANY:
             return self._after(_retry_after(headers), refused)
+        if refused.code == "OVERLOADED":  # turned away at the door: nothing was done
+            return self._elsewhere(refused, 0.0, _retry_after(headers))
         if status in _BUSY:
             self._maybe_done = True
             return self._elsewhere(refused, 0.0, _retry_after(headers))

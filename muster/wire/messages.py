@@ -136,7 +136,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, tag="node_heartbeat"):
     """A sign of life. None = not reported; an empty tuple = reported as empty.
 
     `hardware_gpus` stands for itself: a report may name its cards and nothing else. `raw` is the
-    usage as sent, flat and bounded, for people to look at.
+    usage as sent, flat and bounded, for people to look at; a small report is kept whole instead,
+    as the `frame` it came in, and read by whoever looks at it.
     """
 
     node_id: str | None = None
@@ -153,6 +154,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, tag="node_heartbeat"):
     capability_state: dict[str, str] | None = None
     warnings: tuple[str, ...] = ()
     raw: dict[str, Any] = {}
+    frame: bytes = b""
 
 
 class JobResult(Struct, frozen=True, kw_only=True, tag="job_result"):

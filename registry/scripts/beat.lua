@@ -4,8 +4,8 @@
 -- KEYS  per partition of the batch: unobserved (int), todo (set), bell (channel);
 --       then per beat: n (hash), h (list), ttl (string)
 -- ARGV  partitions, heartbeat_timeout_ms, missed_after_ms, history, window, packed_at, max_lag_ms;
---       then per beat: partition's place in KEYS (1..), node_id, sid, session, seq, age_ms, verdict,
---       jobs, capacity, relayed version, report
+--       then per beat one line 'place session seq age_ms verdict jobs capacity relayed sid': the
+--       partition's place in KEYS (1..), the last version relayed; behind the line, the report
 -- Reply {now, 'retime'} and nothing changed, or {now, 'ok', answer per beat}: 0 for nothing to say,
 --       or {outcome, version, status, previous, reason, since}
 --
@@ -21,61 +21,73 @@ local now = now_ms()
 local lag = now - tonumber(ARGV[6])
 if ran_late(now, tonumber(ARGV[6]), tonumber(ARGV[7])) then return { now, 'retime' } end
 if lag < 0 then lag = 0 end
-local unobserved = {}
-for p = 1, partitions do unobserved[p] = num(redis.call('GET', KEYS[p * 3 - 2])) end
+local unobserved, unobserved_text = {}, {}
+for p = 1, partitions do
+  unobserved[p] = num(redis.call('GET', KEYS[p * 3 - 2]))
+  unobserved_text[p] = int(unobserved[p])
+end
 local reply = { now, 'ok' }
-local k, a = partitions * 3 + 1, 8
-while a <= #ARGV do
-  local p, id, sid, session, seq = tonumber(ARGV[a]), ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3]),
-    tonumber(ARGV[a + 4])
-  local age, verdict, jobs, capacity = tonumber(ARGV[a + 5]) + lag, ARGV[a + 6], ARGV[a + 7], ARGV[a + 8]
-  local relayed, report = tonumber(ARGV[a + 9]), ARGV[a + 10]
-  local n, h, ttl = KEYS[k], KEYS[k + 1], KEYS[k + 2]
-  local r = redis.call('HMGET', n, 'sid', 'seq', 'st', 'ver', 'beat', 'bun', 'win', 'ses', 'rs',
-    'since', 'prev', 'lv')
+local k = partitions * 3 + 1
+for a = 8, #ARGV do
+  local place, session, seq, age, verdict, jobs, capacity, relayed, sid, rest = string.match(ARGV[a],
+    '^(%d+) (%d+) (%d+) (%d+) (%a) (%d+) (%d+) (%d+) ([^\n]*)\n()')
+  local p, n = tonumber(place), KEYS[k]
+  age, relayed = tonumber(age) + lag, tonumber(relayed)
+  local r = redis.call('HMGET', n, 'sid', 'seq', 'st', 'ver', 'beat', 'bun', 'win', 'lv')
+  local version = num(r[4])
   local outcome
   if not r[1] then
     outcome = 'missing'
   elseif r[1] ~= sid then
-    outcome = num(r[8]) < session and 'older' or 'foreign'
+    outcome = num(redis.call('HGET', n, 'ses')) < tonumber(session) and 'older' or 'foreign'
   elseif r[3] == 'offline' then
-    outcome = r[9] == 'heartbeat_timeout' and (age < timeout and 'silent' or 'too_old') or 'left'
+    local silent = redis.call('HGET', n, 'rs') == 'heartbeat_timeout'
+    outcome = silent and (age < timeout and 'silent' or 'too_old') or 'left'
   elseif age >= timeout then
     outcome = 'too_old'
   else
-    if seq > num(r[2]) then
+    if tonumber(seq) > num(r[2]) then
       local last = num(r[5])
       if last > now then last = now - age end
       local at = math.max(now - age, last)
+      local at_text = int(at)
       local missed = (at - last) - (unobserved[p] - num(r[6])) > missed_after
-      local window = r[7] or ''
+      local former, h = r[7] or '', KEYS[k + 1]
+      local window = former
       if missed then
         window = push(window, 'b', length)
-        redis.call('LPUSH', h, int(at) .. 'b')
+        redis.call('LPUSH', h, at_text .. 'b')
       end
       window = push(window, verdict, length)
-      redis.call('LPUSH', h, int(at) .. verdict)
-      redis.call('LTRIM', h, 0, history - 1)
-      redis.call('HSET', n, 'seq', ARGV[a + 4], 'beat', int(at), 'bun', int(unobserved[p]), 'win',
-        window, 'lastv', verdict, 'jobs', jobs, 'cap', capacity, 'rat', int(at), 'rep', report)
+      if redis.call('LPUSH', h, at_text .. verdict) > history then
+        redis.call('LTRIM', h, 0, history - 1)
+      end
+      redis.call('HSET', n, 'seq', seq, 'beat', at_text, 'rat', at_text, 'jobs', jobs, 'cap',
+        capacity, 'rep', string.sub(ARGV[a], rest))
+      -- What a healthy node's beat leaves as it was need not be written again.
+      if r[6] ~= unobserved_text[p] then redis.call('HSET', n, 'bun', unobserved_text[p]) end
+      if window ~= former then redis.call('HSET', n, 'win', window) end
+      if missed or string.sub(former, 1, 1) ~= verdict then
+        redis.call('HSET', n, 'lastv', verdict)
+      end
       if verdict ~= 'P' then
         redis.call('HSET', n, 'lf', verdict)
       elseif missed then
         redis.call('HSET', n, 'lf', 'b')
       end
-      redis.call('SET', ttl, '1', 'PX', int(timeout - (now - at)))
-      if r[3] ~= 'ready' or r[12] or verdict ~= 'P' or missed then
-        mark(KEYS[p * 3 - 1], KEYS[p * 3], id)
+      redis.call('SET', KEYS[k + 2], '1', 'PX', int(timeout - (now - at)))
+      if r[3] ~= 'ready' or r[8] or verdict ~= 'P' or missed then
+        mark(KEYS[p * 3 - 1], KEYS[p * 3], string.match(n, '}:n:(.*)$'))
       end
     end
-    local version = num(r[4])
     if version > relayed then outcome = 'tell' elseif version < relayed then outcome = 'lower' end
   end
   if outcome then
-    reply[#reply + 1] = { outcome, num(r[4]), r[3] or '', r[11] or '', r[9] or '', num(r[10]) }
+    local told = redis.call('HMGET', n, 'prev', 'rs', 'since')
+    reply[#reply + 1] = { outcome, version, r[3] or '', told[1] or '', told[2] or '', num(told[3]) }
   else
     reply[#reply + 1] = 0
   end
-  k, a = k + 3, a + 11
+  k = k + 3
 end
 return reply

@@ -92,6 +92,22 @@ async def timeout(e: Endpoint, _: Registry) -> httpx.Response:
     return await Api(Stub(for_ever), api_timeout_s=0.02).example(e)
 
 
+async def overloaded(e: Endpoint, _: Registry) -> httpx.Response:
+    asked = asyncio.Event()
+
+    async def asks_for_ever() -> None:
+        asked.set()
+        await for_ever()
+
+    api = Api(Stub(asks_for_ever), api_requests_most=1)
+    first = asyncio.create_task(api.example(e))
+    await asyncio.wait_for(asked.wait(), 5)
+    try:
+        return await api.example(e)
+    finally:
+        first.cancel()
+
+
 async def no_available_node(e: Endpoint, registry: Registry) -> httpx.Response:
     await Machines(registry).ready("node-A")
     assert e.problem is not None
@@ -133,6 +149,7 @@ MET: dict[str, Ask] = {
     "INTERNAL_ERROR": internal_error,
     "UNAVAILABLE": unavailable,
     "TIMEOUT": timeout,
+    "OVERLOADED": overloaded,
 }
 OF_NO_ENDPOINT = {"NOT_FOUND", "METHOD_NOT_ALLOWED"}
 

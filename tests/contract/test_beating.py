@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from registry.base import text
 from registry.keys import partition_of
 from registry.model import BeatOutcome, Reason, Status, Verdict
 from registry.registry import Registry
@@ -35,6 +36,31 @@ async def test_beats_of_many_nodes_travel_together_and_are_answered_in_order(
     )
     answers = await registry.beat([fleet.beat_of(name) for name in names])
     assert [a and a.outcome for a in answers] == [BeatOutcome.FINE] * 19 + [BeatOutcome.MISSING]
+
+
+async def test_a_beat_leaves_what_the_next_judgement_needs_though_it_writes_only_what_changed(
+    registry: Registry,
+) -> None:
+    fleet = Fleet(registry)
+    await fleet.register()
+
+    async def left() -> tuple[str, str, str]:
+        key = registry.keys.node("node-A")
+        ((seen, window, last),) = await registry.store.commands(
+            [("HMGET", key, "bun", "win", "lastv")]
+        )
+        return text(seen), text(window), text(last)
+
+    await fleet.beat()
+    assert await left() == ("0", "P", "P")
+    await registry.store.client.set(registry.keys.unobserved(partition_of("node-A")), 7_000)
+    await fleet.beat()
+    assert await left() == ("7000", "PP", "P")
+    await fleet.beat(verdict=Verdict.SELF_REPORTED)
+    assert await left() == ("7000", "sPP", "s")
+    for _ in range(6):
+        await fleet.beat()
+    assert await left() == ("7000", "PPPPP", "P")
 
 
 async def test_a_resent_beat_counts_once(registry: Registry) -> None:

@@ -36,6 +36,7 @@ from tests.support.trouble import (
     read_only,
     too_few_replicas,
 )
+from tests.support.users import BOTH, as_user
 
 KEYS = Keys("test")
 NODE, OTHER = "node-A", "node-B"
@@ -57,6 +58,7 @@ READS: dict[str, Way] = {
     ),
     "a command": lambda s: s.commands([("GET", KEYS.ttl(NODE))]),
     "commands": lambda s: s.commands([("GET", KEYS.ttl(i)) for i in (NODE, OTHER)]),
+    "the time": lambda s: s.call("now", [KEYS.gateways()], []),
     "a look at the set-up": lambda s: s.info(),
     "a ping": lambda s: s.ping(),
 }
@@ -79,7 +81,8 @@ def servers(request: pytest.FixtureRequest, stores: Stores) -> Servers:
 async def hasty(servers: Servers) -> AsyncIterator[Store]:
     """A connection that does not wait long."""
     scheme = "redis+cluster" if len(servers) > 1 else "redis"
-    store = await Store.connect(f"{scheme}://127.0.0.1:{servers[0].port}", timeout_s=0.3)
+    url = as_user(f"{scheme}://127.0.0.1:{servers[0].port}", BOTH)
+    store = await Store.connect(url, timeout_s=0.3)
     yield store
     await store.close()
 
@@ -203,14 +206,14 @@ async def test_what_the_user_may_not_do_is_refused(servers: Servers, hasty: Stor
 
 @contextlib.contextmanager
 def forbidden(servers: Servers, *commands: str) -> Iterator[None]:
-    """NOPERM: everybody's user may not run these commands."""
+    """NOPERM: the user may not run these commands."""
     for server in servers:
-        server.command("ACL", "SETUSER", "default", *(f"-{c}" for c in commands))
+        server.command("ACL", "SETUSER", BOTH, *(f"-{c}" for c in commands))
     try:
         yield
     finally:
         for server in servers:
-            server.command("ACL", "SETUSER", "default", "+@all")
+            server.command("ACL", "SETUSER", BOTH, *(f"+{c}" for c in commands))
 
 
 # A slot that moves

@@ -9,6 +9,7 @@ from registry.listing import CursorError, Filter
 from registry.model import Reason, Status
 from registry.registry import Registry
 from registry.requirement import Requirement
+from sweeper.repair import Repair
 from tests.support.fleet import Fleet, asks
 
 
@@ -89,6 +90,28 @@ async def test_repair_puts_a_node_where_it_belongs_and_nowhere_else(registry: Re
     assert "node-A" in await registry.index_members(p, "any")
     assert await registry.index_members(p, "tts:fr") == set()
     assert not await registry.reindex(await fleet.facts(), [])
+
+
+async def test_a_partition_is_repaired_whole_and_what_is_right_is_left_alone(
+    registry: Registry,
+) -> None:
+    fleet = Fleet(registry)
+    p = partition_of("node-A")
+    ghost, *same = [f"n{i}" for i in range(2000) if partition_of(f"n{i}") == p][:10]
+    for place, node_id in enumerate(same):
+        await fleet.make_ready(node_id, capabilities=("any", f"label:host={place}"))
+    repair = Repair(registry, 4)
+    assert await repair.partition(p) == 0
+    client, keys = registry.store.client, registry.keys
+    await client.srem(keys.ready(p, "label:host=3"), same[3])
+    await client.sadd(keys.ready(p, "label:host=5"), same[4], ghost)
+    await fleet.commit(Status.DEGRADED, Reason.GPU_UNAVAILABLE, same[8])
+    await client.sadd(keys.ready(p, "any"), same[8])
+    assert await repair.partition(p) == 4
+    for place, node_id in enumerate(same[:8]):
+        assert await registry.index_members(p, f"label:host={place}") == {node_id}
+    assert await registry.index_members(p, "any") == set(same[:8])
+    assert await repair.partition(p) == 0
 
 
 async def test_repair_on_stale_facts_changes_nothing(registry: Registry) -> None:

@@ -174,6 +174,52 @@ async def test_a_stream_that_lost_its_end_and_went_on_is_noticed_without_being_a
     assert await lost(registry, places, check=False) is Loss.STORE_LOST_EVENTS
 
 
+async def test_an_event_never_gets_the_id_of_one_that_was_lost_where_the_clock_is_behind(
+    registry: Registry,
+) -> None:
+    """The replica that takes over has the stream without its last event, and its clock has yet to
+    reach the time of the one before: each event it adds is counted on from that."""
+    fleet = Fleet(registry)
+    p = partition_of("node-A")
+    await fleet.make_ready("node-A")
+    ahead = (await registry.synchronise() + 60_000, 0)
+    for read_and_lost, then in (("drain", "resume"), ("note", "note"), ("note", "drain")):
+        await registry.store.commands([("DEL", registry.keys.events(p))])
+        await add_at(registry, p, ahead)
+        await act(registry, read_and_lost, "before")
+        read = await registry.event_ends()
+        assert read[p][0] == ahead[0]
+        await registry.store.commands([("DEL", registry.keys.events(p))])
+        await add_at(registry, p, ahead)
+        for _ in range(3):
+            await act(registry, then, "after")
+            assert await lost(registry, read) is Loss.STORE_LOST_EVENTS
+
+
+async def act(registry: Registry, what: str, why: str) -> None:
+    """Something that adds an event about node-A, in its partition."""
+    match what:
+        case "drain":
+            await registry.drain("node-A", "ann", why)
+        case "resume":
+            await registry.resume("node-A", "ann", why)
+            await registry.drain("node-A", "ann", why)
+        case _:
+            await registry.note(partition_of("node-A"), "mass_expiry", {"why": why})
+
+
+async def test_ids_only_grow_whatever_came_before(registry: Registry) -> None:
+    now = await registry.synchronise()
+    for n, before in enumerate(((now - 5, 7), (now + 60_000, 0), (now + 60_000, 2**63))):
+        await add_at(registry, n, before)
+        for _ in range(20):
+            await registry.note(n, "mass_expiry", {})
+        ids = [e.id for e in await all_behind(registry, BEGINNING) if e.partition == n]
+        assert ids == sorted(set(ids))
+        assert len(ids) == 21
+        assert ids[-1][1] < 2**53
+
+
 async def test_a_stream_that_is_gone_is_noticed(registry: Registry) -> None:
     await add(registry, 5)
     read = await registry.event_ends()

@@ -10,14 +10,15 @@ import time
 
 import pytest
 
-from tests.faults.report import DOCUMENT, Collected, document
+from tests.faults.report import AT_ONCE, DOCUMENT, Collected, document
 
 
 def main(arguments: list[str]) -> int:
     """pytest's exit status."""
     collected = Collected()
     began = time.monotonic()
-    status = pytest.main(["-m", "faults", "tests/faults", "-v", *arguments], plugins=[collected])
+    chosen = ["-m", "faults", "tests/faults", "-n", str(AT_ONCE), "-v", *arguments]
+    status = pytest.main(chosen, plugins=[collected])
     if not arguments and collected.lines:
         DOCUMENT.write_text(document(collected.lines, time.monotonic() - began), encoding="utf-8")
     return int(status)

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.pace import QUICK, Pace
-from tests.faults.report import row_of
+from tests.faults.report import row_of, sentence_of
 from tests.faults.stores import Standalone, StoreUnderTest
 from tests.faults.world import Outcome, World
 from tests.support.processes import ProcessesFactory
@@ -28,6 +28,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long_ones:
         config.hook.pytest_deselected(items=long_ones)
         items[:] = [i for i in items if not i.get_closest_marker("faults")]
+
+
+@pytest.fixture(autouse=True)
+def _said(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """What each test is about, for the report."""
+    record_property("sentence", sentence_of(request.node))
 
 
 @pytest.fixture

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from registry.embedded import EmbeddedStore
 from tests.faults.book import now_ms
 from tests.faults.stores import BehindSentinel, Clustered, Standalone
-from tests.faults.world import World
+from tests.faults.world import Part, World
 from tests.support.clusters import ReplicatedCluster
+from tests.support.versions import environment
 
 
 class Fault(Protocol):
@@ -156,23 +158,65 @@ class GatewayPaused(_Base):
     async def end(self, world: World) -> None:
         gateway = world.gateways[self.door]
         gateway.process.resume()
-        await gateway.process.wait_ready()
+        # It is back only when all its machines had time to show life anew.
+        await gateway.process.wait_ready(20 + world.pace.timeout_s)
         world.book.absolve(self.door)
 
 
 @dataclass(frozen=True)
 class GatewaysRolled(_Base):
-    """Every gateway in turn is told to stop, and another takes its place."""
+    """Every gateway in turn is told to stop, and another takes its place; so many `rounds`."""
 
+    rounds: int = 1
     touches: ClassVar[frozenset[str]] = frozenset({"gateways"})
 
     async def begin(self, world: World) -> None:
-        for gateway in world.gateways:
+        for gateway in world.gateways * self.rounds:
             former = gateway.process
             former.terminate()
             gateway.launch()
             await gateway.process.wait_ready()
             await world.aside(former.stop)
+            status = former.child.process.returncode
+            assert status == 0, f"{former.name} drained and ended in order, not with {status}"
+
+
+@dataclass(frozen=True)
+class Versions(_Base):
+    """One gateway and one sweeper are replaced by those of another version of the `code` (None:
+    this one), and after a while all others too."""
+
+    lasts_s: float = 90.0
+    code: Path | None = None
+    touches: ClassVar[frozenset[str]] = frozenset({"gateways", "sweepers"})
+
+    async def begin(self, world: World) -> None:
+        await self._replace(world, world.gateways[0])
+        await self._replace(world, world.sweepers[0])
+        await world.wait(self.lasts_s)
+        for part in (*world.sweepers[1:], *world.gateways[1:]):
+            await self._replace(world, part)
+
+    async def _replace(self, world: World, part: Part) -> None:
+        former = part.process
+        former.terminate()
+        part.environment = environment(self.code) if self.code else {}
+        part.launch()
+        await part.process.wait_ready()
+        await world.aside(former.stop)
+
+
+@dataclass(frozen=True)
+class Newcomers(_Base):
+    """New machines register, one after the other: every other one knows the document alone."""
+
+    lasts_s: float = 60.0
+    count: int = 12
+
+    async def begin(self, world: World) -> None:
+        for number in range(self.count):
+            world.add(plain=number % 2 == 1).start()
+            await world.wait(self.lasts_s / self.count)
 
 
 @dataclass(frozen=True)

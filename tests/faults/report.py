@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # what a world imports must not be imported before pytest has
     from tests.faults.world import Outcome, World
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+
+AT_ONCE = 3  # worlds; most of each one's time is waiting
 
 _HEAD = """# Reliability
 
@@ -40,11 +43,25 @@ store, with every event, and with what `select` answered all the time through ev
 """
 
 _COLUMNS = (
-    "| fault | pace | broken | recover, s | settle, s | unselectable, node-s | dead → offline, s "
-    "| seed |"
+    "| fault | what happened | pace | broken | recover, s | settle, s | unselectable, node-s "
+    "| dead → offline, s | took, s | seed |"
+)
+_CLOSED = "closed_"
+
+# Each law as the checker names it, and which of a run's counts says how much there was to judge.
+_LAWS = (
+    ("1", "falsely offline", "offline", "transitions to `offline`"),
+    ("2", "falsely selected", "selects", "answers of `select`"),
+    ("3", "lost registration", "acks", "acknowledged registrations"),
+    ("4", "versions", "tellings", "statuses that machines were told"),
+    ("5", "undelivered", "machines", "machines, in the end"),
+    ("6", "unexplained", "transitions", "transitions judged again"),
 )
 
 _EXPLAINED = """
+- **what happened**: machines that took part, registrations acknowledged, transitions and how many
+  of them to `offline`, and how sockets ended: 1012 a gateway that restarts, 1006 without a word
+  (deaths and cut connections), 44xx a gateway's refusal.
 - **broken**: how often one of the six was broken.
 - **recover**: from the end of the fault until every machine that was able and fit all along could
   be given work again.
@@ -67,7 +84,7 @@ def row_of(world: World, outcome: Outcome) -> dict[str, Any]:
     return {
         "seed": world.seed,
         "pace": world.pace.name,
-        "breaches": len(outcome.breaches),
+        "breaches": dict(Counter(b.law for b in outcome.breaches)),
         "recover_s": measured.recover_s,
         "settle_s": measured.settle_s,
         "unselectable_s": measured.unselectable_s,
@@ -83,33 +100,39 @@ class Line:
     fault: str
     passed: bool
     row: dict[str, Any] | None
+    took_s: float = 0.0
+
+
+def sentence_of(item: pytest.Item) -> str:
+    """What a test is about: the first line of its docstring, and its parameters."""
+    told = (getattr(item, "obj", None).__doc__ or item.name).strip().splitlines()[0]
+    callspec = getattr(item, "callspec", None)
+    which = f" ({callspec.id})" if callspec is not None else ""
+    return told.rstrip(".") + which
 
 
 @dataclass
 class Collected:
-    """A pytest plugin: the fault suite's results as they come."""
+    """A pytest plugin: the fault suite's results as they come, also from other processes."""
 
     lines: list[Line] = field(default_factory=list)
-    _sentences: dict[str, str] = field(default_factory=dict)
-
-    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        for item in items:
-            told = (getattr(item, "obj", None).__doc__ or item.name).strip().splitlines()[0]
-            callspec = getattr(item, "callspec", None)
-            which = f" ({callspec.id})" if callspec is not None else ""
-            self._sentences[item.nodeid] = told.rstrip(".") + which
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or (report.when == "setup" and report.failed):
-            row: Any = dict(report.user_properties).get("fault")
-            sentence = self._sentences.get(report.nodeid, report.nodeid)
-            self.lines.append(Line(sentence, report.passed, row))
+            said: dict[str, Any] = dict(report.user_properties)
+            sentence = str(said.get("sentence", report.nodeid))
+            self.lines.append(Line(sentence, report.passed, said.get("fault"), report.duration))
 
 
 def document(lines: Sequence[Line], took_s: float) -> str:
     """The whole of `docs/reliability.md`."""
-    runs = [line for line in lines if line.row is not None or not line.passed]
-    return "".join((_HEAD, _table(runs), _EXPLAINED, _summary(lines, runs, took_s)))
+    runs = sorted(
+        (line for line in lines if line.row is not None or not line.passed),
+        key=lambda line: line.fault,
+    )
+    return "".join(
+        (_HEAD, _table(runs), _EXPLAINED, _verdicts(runs), _summary(lines, runs, took_s))
+    )
 
 
 def _table(runs: Sequence[Line]) -> str:
@@ -117,19 +140,46 @@ def _table(runs: Sequence[Line]) -> str:
     for line in runs:
         r = line.row
         if r is None:
-            rows.append(f"| {line.fault} | | **did not settle** | | | | | |")
+            rows.append(f"| {line.fault} | | | **did not settle** | | | | | {line.took_s:.0f} | |")
             continue
-        broken = "0" if line.passed else f"**{r['breaches']}**"
+        broken = str(sum(r["breaches"].values())) if line.passed else "**failed**"
         rows.append(
-            f"| {line.fault} | {r['pace']} | {broken} | {r['recover_s']:.1f} | {r['settle_s']:.1f} "
-            f"| {r['unselectable_s']:.0f} | {r['truth_s']:.1f} | {r['seed']} |"
+            f"| {line.fault} | {_happened(r['counts'])} | {r['pace']} | {broken} "
+            f"| {r['recover_s']:.1f} | {r['settle_s']:.1f} "
+            f"| {r['unselectable_s']:.0f} | {r['truth_s']:.1f} "
+            f"| {line.took_s:.0f} | {r['seed']} |"
         )
+    return "\n".join(rows) + "\n"
+
+
+def _happened(counts: Mapping[str, int]) -> str:
+    closes = ", ".join(
+        f"{name.removeprefix(_CLOSED)} × {count}"
+        for name, count in counts.items()
+        if name.startswith(_CLOSED)
+    )
+    return (
+        f"{counts['machines']} machines, {counts['acks']} registrations, "
+        f"{counts['transitions']} transitions ({counts['offline']} offline); "
+        f"closed: {closes or 'none'}"
+    )
+
+
+def _sum(runs: Sequence[Line], name: str) -> int:
+    return sum((line.row or {}).get("counts", {}).get(name, 0) for line in runs)
+
+
+def _verdicts(runs: Sequence[Line]) -> str:
+    rows = ["", "## Verdicts", "", "| law | judged | broken |", "|---|---|---|"]
+    for number, law, count, what in _LAWS:
+        broken = sum((line.row or {}).get("breaches", {}).get(law, 0) for line in runs)
+        rows.append(f"| {number} | {_sum(runs, count)} {what} | {broken} |")
     return "\n".join(rows) + "\n"
 
 
 def _summary(lines: Sequence[Line], runs: Sequence[Line], took_s: float) -> str:
     def n(name: str) -> int:
-        return sum((line.row or {}).get("counts", {}).get(name, 0) for line in runs)
+        return _sum(runs, name)
 
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
@@ -138,8 +188,9 @@ def _summary(lines: Sequence[Line], runs: Sequence[Line], took_s: float) -> str:
 ## The last full run
 
 {when}, {machine}, Python {platform.python_version()}, {find_server().name};
-{took_s / 60:.0f} minutes; {len(lines)} tests, {failed} failed. Looked at: {n("machines")} machines,
-{n("beats")} heartbeats, {n("acks")} acknowledged registrations, {n("statuses")} status messages,
+{took_s / 60:.0f} minutes, {AT_ONCE} worlds at a time; {len(lines)} tests, {failed} failed.
+Looked at: {n("machines")} machines, {n("beats")} heartbeats,
+{n("acks")} acknowledged registrations, {n("statuses")} status messages,
 {n("transitions")} transitions judged again from their evidence ({n("offline")} of them offline),
 {n("selects")} answers of `select` ({n("selects_unanswered")} questions could not be answered).
 

@@ -8,11 +8,12 @@ import pytest
 
 from muster.wire.closing import CloseCode
 from tests.faults import faults
-from tests.faults.book import Page
+from tests.faults.book import Page, now_ms
 from tests.faults.conftest import Judge, MakeWorld
 from tests.faults.pace import QUICK
 from tests.faults.stores import BehindSentinel, Clustered
 from tests.faults.world import World
+from tests.support.versions import former
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -100,6 +101,40 @@ async def test_gateways_restarted_one_after_the_other(world: MakeWorld, judged: 
     w = await world()
     await w.suffer(faults.GatewaysRolled())
     await judged(w)
+
+
+async def test_two_rolling_updates_in_a_row_under_load(world: MakeWorld, judged: Judge) -> None:
+    """All gateways are restarted one after the other, twice in a row, while machines register."""
+    w = await world(gateways=3, machines=30)
+    began = now_ms()
+    old_hands = [m.page for m in w.machines if not m.plain]
+    update = faults.Together(of=((0, faults.GatewaysRolled(rounds=2)), (0, faults.Newcomers())))
+    await w.suffer(update, life=False)
+    outcome = await judged(w)
+    assert not outcome.counts["offline"], "an update calls nobody offline"
+    assert {code for _, code in closed_by_us(w)} == {CloseCode.SERVICE_RESTART.code}
+    assert "closed_1006" not in outcome.counts, "no socket ends without a word"
+    for page in old_hands:
+        told = {str(h.frame["status"]) for h in page.heard if h.tells and h.at > began}
+        assert told == {"ready"}, f"{page.name} showed its token and was ready all along: {told}"
+        acks = [h for h in page.acks if h.at > began]
+        assert len(acks) >= 2, f"{page.name} lost its gateway in each round"
+    names = {page.node_id for page in w.book.pages.values()}
+    assert len(names) == len(w.book.pages) == 42
+    records = await w.records()
+    assert {records[name].status for name in names} == {"ready"}
+
+
+async def test_two_versions_of_the_code_side_by_side(
+    world: MakeWorld, judged: Judge, tmp_path: Path
+) -> None:
+    """A former version is replaced by this one, process by process, and this one by that again."""
+    code = former(tmp_path / "former")
+    w = await world(code=code)
+    await w.suffer(faults.Versions())
+    await w.suffer(faults.Versions(code=code))
+    await judged(w)
+    assert {code for _, code in closed_by_us(w)} == {CloseCode.SERVICE_RESTART.code}
 
 
 async def test_sweeper_killed_with_much_to_judge(world: MakeWorld, judged: Judge) -> None:

@@ -1,17 +1,10 @@
-"""A few faults, two at a time: what would break first, in under a minute.
-
-A run of `make faults` until its checker is known to judge a busy machine's runs rightly.
-"""
+"""A few faults, two at a time: what would break first, in under a minute. Runs with the suite."""
 
 from __future__ import annotations
-
-import pytest
 
 from tests.faults import faults
 from tests.faults.conftest import Judge, MakeWorld
 from tests.faults.pace import HASTY
-
-pytestmark = pytest.mark.faults
 
 
 async def test_store_paused_while_connections_are_half_open(

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,6 +30,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.stores import StoreUnderTest
 from tests.support.launching import another_clock
 from tests.support.processes import Process, Processes
+from tests.support.versions import environment
 
 _STALE_MS = 2000  # an answer as old as this says nothing about now
 _GRID_MS = 50
@@ -105,7 +107,8 @@ class Outcome:
 
 class World:
     """One run's world; `clock_errors_s` are of the gateways' clocks, in their order, and of the
-    machines'. `start` it, let it `suffer`, ask its `outcome`, `stop` it."""
+    machines'; `code` is the version that all processes run to begin with, if not this one. `start`
+    it, let it `suffer`, ask its `outcome`, `stop` it."""
 
     def __init__(
         self,
@@ -118,6 +121,7 @@ class World:
         gateways: int = 2,
         sweepers: int = 2,
         clock_errors_s: Sequence[float] = (),
+        code: Path | None = None,
     ) -> None:
         self.store = store
         self.pace = pace
@@ -130,6 +134,8 @@ class World:
             gateway.environment = another_clock(error_s)
         self._clock_errors_s = clock_errors_s or (0.0,)
         self.sweepers = [Sweeper(self) for _ in range(sweepers)]
+        for part in self.parts:
+            part.environment |= environment(code) if code else {}
         self.machines: list[Machine] = []
         self.measured = Measured()
         self.registry: Registry
@@ -409,6 +415,7 @@ class World:
             "beats": sum(s.kind == "node_heartbeat" for p in pages for s in p.sent),
             "acks": sum(1 for p in pages for _ in p.acks),
             "statuses": sum(h.kind == "node_status" for p in pages for h in p.heard),
+            "tellings": sum(h.tells for p in pages for h in p.heard),
             "transitions": sum(e.kind == "transition" for e in self.book.events),
             "offline": sum(e["to"] == "offline" for e in self.book.events),
             "selects": sum(a.ids is not None for a in self.book.answers),

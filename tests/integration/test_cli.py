@@ -458,7 +458,9 @@ async def test_what_the_gateway_finds_wrong_is_wrong_usage(system: System) -> No
     assert said.rc == 0
     said = await muster("events", "-f", "--after", "nonsense", environ=at(system))
     assert said.rc == exits.USAGE
+    assert "--after" in said.err
     assert "events_cursor" in said.err
+    assert "Last-Event-ID" not in said.err
 
 
 async def test_a_store_that_is_away_is_told_apart_from_a_gateway_that_is(system: System) -> None:

@@ -197,6 +197,16 @@ async def test_what_takes_long_shows_that_it_goes_on_and_with_what_trouble(
     assert rc == 0
     assert lines[0].startswith("0 machines")
     assert "Waiting" not in "".join(lines)
+    gateway.pause()
+
+    def search(terminal: Terminal) -> None:
+        terminal.wait_for("Looking through what happened …")
+        gateway.resume()
+
+    rc, lines = await seen(
+        system, columns, "events", "--since", "all", "--type", "mend", look=search
+    )
+    assert (rc, lines) == (0, ["Nothing like that happened, as far as events are kept."])
     gateway.kill()
 
     def trouble(terminal: Terminal) -> None:

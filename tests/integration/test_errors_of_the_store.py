@@ -101,6 +101,8 @@ async def test_a_store_that_refuses_or_stalls_costs_nobody_anything(
             assert refused["details"]["retry_after_ms"] > 0
             await until(lambda: acks_say(world, "unavailable"), "acks of beats say it")
             await until(lambda: readiness(world, 503), "readiness says it", every_s=0.1)
+            if error != "BUSY":
+                await told_by_those_who_are_asked(world)
             await lasts(LASTS_S)
         assert met(servers, error)
         await until(lambda: acks_say(world, "ok"), "acks of beats say that it is over")
@@ -147,6 +149,23 @@ async def acks_say(world: World, word: str) -> bool:
         [f["store"] for f in a.told if f["type"] == "node_heartbeat_ack"][-1:] == [word]
         for a in world.herd.animals
     )
+
+
+async def told_by_those_who_are_asked(world: World) -> None:
+    """A store that refuses writes can be read: readiness says why, and so does the doctor; lists
+    and numbers are to be had."""
+    async with httpx.AsyncClient(base_url=world.gateways[0].url, trust_env=False) as client:
+        ready = (await client.get("/readyz")).json()
+        assert ready["checks"]["store"] is False
+        (told,) = [w for w in ready["warnings"] if w.startswith("the store refuses writes: ")]
+        found = await client.get("/v1/doctor")
+        assert found.status_code == 200, found.text
+        levels = {f["check"]: f["level"] for f in found.json()["findings"]}
+        assert levels["store_writes"] == "fatal"
+        assert told in [f["what"] for f in found.json()["findings"]]
+        assert "sweepers" not in levels
+        for path in ("/v1/fleet", "/v1/nodes", "/v1/nodes?status=offline"):
+            assert (await client.get(path)).status_code == 200, path
 
 
 async def readiness(world: World, status: int) -> bool:

@@ -67,7 +67,7 @@ class Api:
         self.settings = GatewaySettings(**({"api_tokens": lines()} | settings))
         self.app = make_app(self.settings)
         self.app.state.registry = registry
-        self.app.state.standing = Standing("gw1", lambda: dict.fromkeys(CHECKS, True))
+        self.app.state.standing = Standing("gw1", lambda: dict.fromkeys(CHECKS, True), lambda: "")
         self.app.state.tail = OneLook(registry, Metrics(), poll_s=1.0, buffer_bytes=1_048_576)
 
     async def ask(

@@ -48,6 +48,7 @@ def as_picture(shown: RenderableType, title: str, unique_id: str, columns: int) 
     """A terminal of so many columns that shows this, as SVG."""
     console = Console(width=columns, record=True, file=io.StringIO(), force_terminal=True)
     console.print(shown)
+    console.print()  # the export's frame cuts into the last line
     svg = console.export_svg(title=title, theme=SVG_EXPORT_THEME, unique_id=unique_id)
     # Pictures load nothing from elsewhere: the readers' own fonts will do.
     svg = re.sub(r' textLength="[\d.]+"([^>]*)>([^<]*)<', _as_wide_as_its_cells, svg)

@@ -17,6 +17,7 @@ import pytest
 
 from muster.cli.children import Child, end_all, free_ports
 from muster.cli.up import ask_ready
+from tests.support.users import as_process
 
 _ROOT = Path(__file__).resolve().parents[2]
 _HOST = "127.0.0.1"
@@ -114,7 +115,7 @@ class Processes:
         (port,) = free_ports(1)
         environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
         environ |= {
-            "MUSTER_REDIS_URL": self.redis_url,
+            "MUSTER_REDIS_URL": as_process(self.redis_url, module),
             "MUSTER_HOST": _HOST,
             "PYTHONPATH": str(_ROOT),
             "PYTHONUNBUFFERED": "1",

@@ -1,7 +1,7 @@
 """The stores the suite runs on: each test that asks for `store` runs once on every one of them.
 
 Servers are real processes, started when first needed, one set for each worker of the test run, and
-emptied before each test.
+emptied before each test. Whoever asks them is one of the users that are shipped in `deploy/store/`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from registry.embedded import EmbeddedCluster, EmbeddedStore
 from registry.store import Store
+from tests.support.users import BOTH, as_user, user_file
 
 BACKENDS = ("fakeredis", "valkey", "redis", "cluster")
 
@@ -73,12 +74,13 @@ class Stores:
         directory = self._directory / f"{name}-{self._started}"
         if name == "fakeredis":
             return Backend(name)
+        users = ["--aclfile", str(user_file(directory))]
         if name == "cluster":
-            cluster = EmbeddedCluster.start(directory)
-            return Backend(name, tuple(cluster.stores), cluster.url)
+            cluster = EmbeddedCluster.start(directory, extra=users)
+            return Backend(name, tuple(cluster.stores), as_user(cluster.url, BOTH))
         server = None if name == "valkey" else debian_redis()
-        store = EmbeddedStore.start(directory, server=server)
-        return Backend(name, (store,), store.url)
+        store = EmbeddedStore.start(directory, extra=users, server=server)
+        return Backend(name, (store,), as_user(store.url, BOTH))
 
     @staticmethod
     def _stop(backend: Backend) -> None:

@@ -57,7 +57,7 @@ class Owner:
         self.relayed = 7
         self.answers: list[tuple[int, BeatOutcome]] = []
 
-    def answered(self, beat: Beat, answer: BeatAnswer) -> None:
+    def answered(self, beat: Beat, answer: BeatAnswer, now: float) -> None:
         self.answers.append((beat.seq, answer.outcome))
 
 

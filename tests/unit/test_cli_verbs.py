@@ -21,7 +21,7 @@ from muster.client import errors
 
 VERBS = (
     "nodes", "node", "explain", "select", "release", "drain", "resume", "rm", "label",
-    "fleet", "doctor", "release-brake", "top", "events",
+    "fleet", "doctor", "release-brake", "top", "events", "simulate",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "http://127.0.0.1:9"

@@ -36,6 +36,15 @@ def test_where_the_stream_is_is_known_without_anything_having_happened() -> None
     assert stream.pause_s == 0.75
 
 
+def test_a_cursor_that_was_given_is_asked_for_by_the_name_it_was_given_under() -> None:
+    stream = Following({}, (), "c1")
+    assert ("after", "c1") in stream.call.query
+    assert "Last-Event-ID" not in stream.call.headers
+    stream.read(ServerSentEvent("", "", "c2"))
+    assert not [name for name, _ in stream.call.query if name == "after"]
+    assert stream.call.headers["Last-Event-ID"] == "c2"
+
+
 def test_the_end_of_a_stream_is_no_event_and_keeps_the_place() -> None:
     stream = Following({}, (), "c1")
     assert stream.read(frame("end", {"reason": "slow_reader", "cursor": "c1"}, "")) is None
@@ -58,7 +67,7 @@ def test_what_no_gateway_sends_is_an_error() -> None:
 
 def test_a_stream_is_asked_for_by_kind_node_status_and_label() -> None:
     about = {"node_ids": ["a", "b"], "status": "ready", "labels": {"region": "eu"}}
-    call = Following(about, ["transition", "register"], "c1").call  # type: ignore[arg-type]
+    call = Following(about, ["transition", "register"], None).call  # type: ignore[arg-type]
     assert sorted(call.query) == [
         ("label", "region=eu"),
         ("node_id", "a"),

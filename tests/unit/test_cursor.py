@@ -45,6 +45,8 @@ def test_a_cursor_is_short_where_little_happened() -> None:
     assert len(str(Cursor(EPOCH, ((NOW, 0), (NOW - 5000, 0), *BEGINNING[2:])))) < 48
     busy = tuple((NOW - 150 * partition, partition % 2) for partition in range(PARTITIONS))
     assert len(str(Cursor(EPOCH, busy))) < 300
+    with_words = tuple((NOW - 150 * p, 2**21 - 1 - p) for p in range(PARTITIONS))
+    assert len(str(Cursor(EPOCH, with_words))) < 520
 
 
 @given(cursors, st.data())

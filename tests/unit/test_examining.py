@@ -32,9 +32,11 @@ WELL = Seen(
     watch=Watch(partitions=64, watched=64, stalest_ms=900, unobserved_ms=0),
     gap_ms=5000,
     standing=STANDING,
+    refused="",
     secret=True,
     open_api=False,
     descriptors=(60, 65_536),
+    turned_away=0,
 )
 HALF = Watch(partitions=64, watched=32, stalest_ms=None, unobserved_ms=0)
 ILL: list[tuple[str, str, dict[str, Any]]] = [
@@ -46,9 +48,11 @@ ILL: list[tuple[str, str, dict[str, Any]]] = [
     ("store_user", "note", {"user": "default"}),
     ("store_replicas", "note", {"infos": (WELL_SET_UP, WELL_SET_UP | {"connected_slaves": 0})}),
     ("secret", "warning", {"secret": False}),
+    ("store_writes", "fatal", {"refused": "command not allowed when used memory > 'maxmemory'"}),
     ("api_access", "warning", {"open_api": True}),
     ("descriptors", "warning", {"descriptors": (60, 1024)}),
     ("descriptors", "fatal", {"descriptors": (60_000, 65_536)}),
+    ("turned_away", "warning", {"turned_away": 1}),
     ("subscribed", "warning", {"standing": STANDING | {"subscribed": False}}),
     ("announced", "warning", {"standing": STANDING | {"announced": False}}),
     (

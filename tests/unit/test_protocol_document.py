@@ -41,7 +41,7 @@ SENT: list[type[msgspec.Struct]] = [
     messages.Gpu,
     messages.Model,
 ]
-INTERNAL = {"warnings", "raw", "usage"} | {"health_ok", "health_reason", "hardware_gpus"}
+INTERNAL = {"warnings", "raw", "frame", "usage"} | {"health_ok", "health_reason", "hardware_gpus"}
 
 
 def name(example: dict[str, Any]) -> str:

@@ -1,0 +1,93 @@
+"""`python -m bench.scale.growth`: how costs grow with the fleet, drawn from the last measurement.
+
+Each line is fitted by cost = a * nodes^e in logarithms; e is written beside it. 0: the cost of one
+thing does not depend on the fleet; 1: it grows as the fleet does. A cost that is already one node's
+share (a beat, a node of a repair) must stay near 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.scale.machine import LAST
+
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "scale-growth.svg"
+_WIDE, _HIGH, _LEFT, _TOP, _RIGHT, _BOTTOM = 860, 460, 60, 40, 330, 50
+
+COSTS: dict[str, Callable[[dict[str, Any]], float]] = {
+    "store, µs a beat": lambda at: at["store_us_a_beat"],
+    "store, µs to enrol a node": lambda at: at["growing"]["store_us_a_node"],
+    "sweeper, µs to make a node ready": lambda at: at["growing"]["sweeper_us_a_node"],
+    "select a tenth, p50 in µs": lambda at: at["select_a_tenth"]["p50_ms"] * 1000,
+    "select 1 of 10 000, p50 in µs": lambda at: at["select_one_in_10000"]["p50_ms"] * 1000,
+    "page of 100 nodes, p50 in µs": lambda at: at["list_page_of_100"]["p50_ms"] * 1000,
+    "overview, p50 in µs": lambda at: at["overview"]["p50_ms"] * 1000,
+    "repair, sweeper's µs a node": lambda at: at["repair_of_one_partition"]["sweeper_us_a_node"],
+    "store, bytes a node": lambda at: at["bytes_a_node"],
+}
+_INKS = (
+    "#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#16a085", "#7f8c8d", "#34495e",
+    "#a04000",
+)  # fmt: skip
+
+
+def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The slope of the straight line through the logarithms."""
+    xs, ys = [math.log(x) for x in sizes], [math.log(y) for y in costs]
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    over = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    return over / sum((x - mean_x) ** 2 for x in xs)
+
+
+def drawn(found: dict[str, Any]) -> str:
+    """The picture as SVG."""
+    rows = found["sizes"]
+    sizes = [row["nodes"] for row in rows]
+    lines = {name: [float(of(row)) for row in rows] for name, of in COSTS.items()}
+    lines = {name: costs for name, costs in lines.items() if min(costs) > 0}
+    every = [math.log10(cost) for costs in lines.values() for cost in costs]
+    low, high = math.floor(min(every)), math.ceil(max(every))
+    left, right = math.log10(sizes[0]), math.log10(sizes[-1])
+
+    def x(size: float) -> float:
+        return _LEFT + (math.log10(size) - left) / (right - left) * (_WIDE - _LEFT - _RIGHT)
+
+    def y(cost: float) -> float:
+        part = (math.log10(cost) - low) / (high - low)
+        return _HIGH - _BOTTOM - part * (_HIGH - _TOP - _BOTTOM)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_HIGH}"',
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{_WIDE}" height="{_HIGH}" fill="#fff"/>',
+        f'<text x="{_LEFT}" y="22" font-size="14">Cost against nodes, both logarithmic;',
+        f"e: fitted exponent ({found['when']})</text>",
+    ]
+    for power in range(low, high + 1):
+        at = y(10.0**power)
+        parts.append(
+            f'<path d="M{_LEFT} {at:.0f}H{_WIDE - _RIGHT}" stroke="#ddd"/>'
+            f'<text x="{_LEFT - 6}" y="{at + 4:.0f}" text-anchor="end">{10**power:g}</text>'
+        )
+    parts += [
+        f'<text x="{x(size):.0f}" y="{_HIGH - _BOTTOM + 20}" text-anchor="middle">{size}</text>'
+        for size in sizes
+    ]
+    for place, (name, costs) in enumerate(lines.items()):
+        ink = _INKS[place % len(_INKS)]
+        points = " ".join(f"{x(s):.1f},{y(c):.1f}" for s, c in zip(sizes, costs, strict=True))
+        slope = exponent(sizes, costs)
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="2"/>'
+            f'<text x="{_WIDE - _RIGHT + 12}" y="{_TOP + 20 + place * 20}" fill="{ink}">'
+            f"{name}: e = {slope:+.2f}</text>"
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(drawn(json.loads((LAST / "store.json").read_text())), encoding="utf-8")

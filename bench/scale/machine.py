@@ -1,0 +1,133 @@
+"""A whole system as processes of their own, and what each kind of them spends."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.gateway import NotMeasuredError
+from muster.cli.children import Child, free_ports
+from muster.cli.up import ask_ready
+from registry.embedded import EmbeddedStore
+
+LAST = Path(__file__).resolve().parent / "last"
+
+
+@dataclass
+class System:
+    """A store, gateways and sweepers, ready."""
+
+    store: EmbeddedStore
+    gateways: list[Child] = field(default_factory=list)
+    sweepers: list[Child] = field(default_factory=list)
+    gateway_ports: list[int] = field(default_factory=list)
+    sweeper_ports: list[int] = field(default_factory=list)
+
+    def processes(self) -> dict[str, list[int]]:
+        """Process ids by kind, of those that live."""
+        return {
+            "gateway": [c.process.pid for c in self.gateways if not c.ended],
+            "sweeper": [c.process.pid for c in self.sweepers if not c.ended],
+            "store": [self.store.pid],
+        }
+
+
+@contextmanager
+def system(
+    directory: Path, *, gateways: int, sweepers: int, more: Mapping[str, str] = {}
+) -> Iterator[System]:
+    """Starts one with the settings people get, and ends it."""
+    with ExitStack() as ending:
+        store = EmbeddedStore.start(directory / "store")
+        ending.callback(store.kill)
+        made = System(store, gateway_ports=free_ports(gateways))
+        made.sweeper_ports = free_ports(sweepers)
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
+        environ |= {
+            "MUSTER_REDIS_URL": store.url, "MUSTER_HOST": "127.0.0.1", "MUSTER_SECRET": "bench",
+            "MUSTER_LOG_LEVEL": "warning", **more,
+        }  # fmt: skip
+        for kind, ports, variable, into in (
+            ("gateway", made.gateway_ports, "MUSTER_PORT", made.gateways),
+            ("sweeper", made.sweeper_ports, "MUSTER_SWEEPER_PORT", made.sweepers),
+        ):
+            for place, port in enumerate(ports):
+                name = f"{kind}-{place}"
+                child = Child(
+                    name, [kind], environ | {variable: str(port)}, directory / f"{name}.log"
+                )
+                into.append(child)
+                ending.callback(child.kill)
+        for child, port in zip(
+            made.gateways + made.sweepers, made.gateway_ports + made.sweeper_ports, strict=True
+        ):
+            _wait_ready(child, port)
+        yield made
+
+
+def _wait_ready(child: Child, port: int) -> None:
+    deadline = time.monotonic() + 60
+    while not ask_ready("127.0.0.1", port)[0]:
+        if child.ended or time.monotonic() > deadline:
+            raise NotMeasuredError(f"{child.name} did not become ready: {child.log_tail(5)}")
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Instant:
+    """Processor seconds and resident bytes of each kind of process at one moment."""
+
+    at: float
+    cpu_s: dict[str, float]
+    resident: dict[str, int]
+    load: float
+
+    @classmethod
+    def of(cls, processes: Mapping[str, list[int]]) -> Instant:
+        cpu: dict[str, float] = {}
+        resident: dict[str, int] = {}
+        for kind, pids in processes.items():
+            for pid in pids:
+                process = psutil.Process(pid)
+                times = process.cpu_times()
+                cpu[kind] = cpu.get(kind, 0.0) + times.user + times.system
+                resident[kind] = resident.get(kind, 0) + process.memory_info().rss
+        return cls(time.monotonic(), cpu, resident, os.getloadavg()[0])
+
+    def cores_since(self, before: Instant) -> dict[str, float]:
+        """Cores used by each kind since then."""
+        return {
+            kind: round((self.cpu_s[kind] - before.cpu_s[kind]) / (self.at - before.at), 3)
+            for kind in self.cpu_s
+        }
+
+
+def header(begun: float) -> dict[str, Any]:
+    """When, where and for how long it was measured."""
+    return {
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": (
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, "
+            f"{psutil.virtual_memory().total / 2**30:.0f} GiB, Python {platform.python_version()}"
+        ),
+        "duration_s": round(time.monotonic() - begun, 1),
+        "load_average_at_the_end": round(os.getloadavg()[0], 1),
+    }
+
+
+def keep(name: str, found: dict[str, Any], directory: Path = LAST) -> None:
+    """Writes the last output of a measurement, and prints it."""
+    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}.json").write_text(text)
+    print(text)

@@ -1,0 +1,246 @@
+"""`python -m bench.scale.store --sizes 100000,300000`: many nodes in a Cluster of three primaries.
+
+The fleet grows from size to size in one Cluster; at each size is measured what a beat, a selection,
+a list, an overview, a repair and a sweeper at rest cost, how much memory a node takes, and which
+command held a primary longest. Nodes beat three times and are made ready by real sweepers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Processor
+from bench.nodes import node_name, report
+from bench.scale.machine import LAST, header, keep
+from bench.scale.nodes import PATIENCE_S, connected
+from bench.store import Node, beat_all
+from muster.cli.children import Child, end_all, free_ports
+from registry.embedded import EmbeddedCluster
+from registry.keys import PARTITIONS
+from registry.listing import Filter
+from registry.registry import Registry
+from registry.requirement import Requirement
+from sweeper.repair import Repair
+
+_LOADERS = 2
+_SLOW_US = 2_000
+
+
+class Stores:
+    """The primaries, and what they spend."""
+
+    def __init__(self, cluster: EmbeddedCluster) -> None:
+        self.cluster = cluster
+        self._processors = [Processor(store.pid) for store in cluster.stores]
+
+    def used_us(self) -> float:
+        return sum(p.used_us() for p in self._processors)
+
+    def memory(self) -> int:
+        return sum(self._info(i, "memory")["used_memory"] for i in range(len(self._processors)))
+
+    def forget_slow(self) -> None:
+        for store in self.cluster.stores:
+            store.command("CONFIG", "SET", "slowlog-log-slower-than", str(_SLOW_US))
+            store.command("CONFIG", "SET", "slowlog-max-len", "1000")
+            store.command("SLOWLOG", "RESET")
+
+    def slowest(self) -> list[dict[str, Any]]:
+        """The commands that held a primary longest, by name: how often, and the longest, ms."""
+        found: dict[str, list[int]] = {}
+        for store in self.cluster.stores:
+            reply: Any = store.command("SLOWLOG", "GET", "1000")
+            for entry in reply:
+                words = [str(w) for w in entry[3]]
+                name = words[0] if words[0] != "EVALSHA" else f"EVALSHA {words[1][:8]}"
+                found.setdefault(f"{name} {words[-1][:30] if len(words) == 2 else ''}", []).append(
+                    int(entry[2])
+                )
+        ranked = sorted(found.items(), key=lambda item: -max(item[1]))[:4]
+        return [{"what": w.strip(), "times": len(us), "longest_ms": round(max(us) / 1000, 1)}
+                for w, us in ranked]  # fmt: skip
+
+    def _info(self, place: int, section: str) -> dict[str, int]:
+        text = str(self.cluster.stores[place].command("INFO", section))
+        pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return {name: int(value) for name, value in pairs if value.isdigit()}
+
+
+async def _timed(times: int, act: Callable[[], Awaitable[object]]) -> dict[str, float]:
+    took = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        await act()
+        took.append((time.perf_counter() - begun) * 1000)
+    took.sort()
+    return {
+        "times": times,
+        "p50_ms": round(took[times // 2], 2),
+        "p99_ms": round(took[min(times - 1, int(times * 0.99))], 2),
+    }
+
+
+async def grown(
+    url: str, registry: Registry, stores: Stores, sweepers: list[Child], low: int, high: int,
+    more: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Nodes `low` to `high` register, beat three times and become ready."""
+    swept = [Processor(c.process.pid) for c in sweepers]
+    begun, used = time.monotonic(), stores.used_us()
+    swept_before = sum(p.used_us() for p in swept)
+    step = -(-(high - low) // _LOADERS)
+    loaders = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bench.scale.nodes", url),
+            *(str(first), str(min(first + step, high)), str(more)),
+        )
+        for first in range(low, high, step)
+    ]
+    for loader in loaders:
+        assert await loader.wait() == 0, "a loader failed"
+    written_s = time.monotonic() - begun
+    counts: dict[str, int] = {}
+    while counts.get("ready", 0) < high:
+        await asyncio.sleep(0.5)
+        counts = await registry.counts(list(range(PARTITIONS)))
+        print(f"  {counts['ready']} of {high} ready", file=sys.stderr, flush=True)
+    new = high - low
+    return {
+        "new": new,
+        "written_s": round(written_s, 1),
+        "ready_s": round(time.monotonic() - begun, 1),
+        "store_us_a_node": round((stores.used_us() - used) / new, 1),
+        "sweeper_us_a_node": round((sum(p.used_us() for p in swept) - swept_before) / new, 1),
+    }
+
+
+async def looked_at(
+    registry: Registry, stores: Stores, sweepers: list[Child], size: int
+) -> dict[str, Any]:
+    """What things cost in a fleet of this size."""
+    found: dict[str, Any] = {"nodes": size}
+    found["bytes_a_node"] = round(stores.memory() / size)
+    stores.forget_slow()
+    numbers = random.Random(size).sample(range(size), min(size, 10_000))
+    facts = {f.node_id: f for f in await _facts(registry, numbers)}
+    nodes = [
+        Node(node_name(n), f.sid, 0, f.version, report(node_name(n)), 10)
+        for n in numbers
+        if (f := facts.get(node_name(n)))
+    ]
+    samples = []
+    for _ in range(3):
+        used = stores.used_us()
+        await beat_all(registry, nodes, 500)
+        samples.append((stores.used_us() - used) / len(nodes))
+    found["store_us_a_beat"] = round(sorted(samples)[1], 1)
+    for name, wanted in (
+        ("select_a_tenth", Requirement(("asr:tenth",))),
+        ("select_one_in_10000", Requirement(("tts:rare",))),
+    ):
+        used = stores.used_us()
+        found[name] = await _timed(200, lambda wanted=wanted: registry.select(wanted))  # type: ignore[misc]
+        found[name]["store_us"] = round((stores.used_us() - used) / 200, 1)
+    found["list_page_of_100"] = await _timed(20, lambda: registry.listed(Filter(), 100))
+    found["overview"] = await _timed(3, registry.overview)
+    used, swept = stores.used_us(), [Processor(c.process.pid) for c in sweepers]
+    before = sum(p.used_us() for p in swept)
+    begun = time.monotonic()
+    await asyncio.sleep(10)
+    seconds = time.monotonic() - begun
+    found["at_rest"] = {
+        "sweeper_cores": round((sum(p.used_us() for p in swept) - before) / seconds / 1e6, 3),
+        "store_cores": round((stores.used_us() - used) / seconds / 1e6, 3),
+    }
+    used = stores.used_us()
+    own = Processor(os.getpid())
+    mine, begun = own.used_us(), time.monotonic()
+    await Repair(registry, 500).partition(7)
+    found["repair_of_one_partition"] = {
+        "seconds": round(time.monotonic() - begun, 2),
+        "sweeper_us_a_node": round((own.used_us() - mine) / (size / PARTITIONS), 1),
+        "store_us_a_node": round((stores.used_us() - used) / (size / PARTITIONS), 1),
+    }
+    found["slowest_commands"] = stores.slowest()
+    return found
+
+
+async def _facts(registry: Registry, numbers: list[int]) -> list[Any]:
+    from registry.keys import partition_of
+
+    by: dict[int, list[str]] = {}
+    for n in numbers:
+        by.setdefault(partition_of(node_name(n)), []).append(node_name(n))
+    rows = await asyncio.gather(*(registry.facts(p, ids) for p, ids in by.items()))
+    return [f for row in rows for f in row if f is not None]
+
+
+async def measured(
+    directory: Path, sizes: list[int], primaries: int, more: int,
+    tell: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Grows a fleet through `sizes`, looks at each, and tells what is known after each."""
+    cluster = EmbeddedCluster.start(directory, primaries, extra=("--save", ""))
+    sweepers: list[Child] = []
+    try:
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")} | {
+            "MUSTER_REDIS_URL": cluster.url, "MUSTER_REDIS_PREFIX": "bench",
+            "MUSTER_HEARTBEAT_TIMEOUT_S": str(PATIENCE_S),
+            "MUSTER_WARMUP_TIMEOUT_S": str(PATIENCE_S), "MUSTER_REPAIR_INTERVAL_S": "86400",
+            "MUSTER_LOG_LEVEL": "warning",
+        }  # fmt: skip
+        for place, port in enumerate(free_ports(2)):
+            sweepers.append(
+                Child(
+                    f"sweeper-{place}", ["sweeper"], environ | {"MUSTER_SWEEPER_PORT": str(port)},
+                    directory / f"sweeper-{place}.log",
+                )
+            )  # fmt: skip
+        registry = await connected(cluster.url)
+        stores = Stores(cluster)
+        found: dict[str, Any] = {"primaries": primaries, "more_capabilities": more, "sizes": []}
+        low = 0
+        for size in sizes:
+            growth = await grown(cluster.url, registry, stores, sweepers, low, size, more)
+            looked = await looked_at(registry, stores, sweepers, size)
+            found["sizes"].append(looked | {"growing": growth})
+            tell(found)
+            low = size
+        await registry.store.close()
+        return found
+    finally:
+        end_all(sweepers, 5)
+        cluster.kill()
+
+
+def main() -> int:
+    """0: measured."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scale.store", description=__doc__)
+    parser.add_argument("--sizes", default="10000,30000,100000,300000", help="of the fleet")
+    parser.add_argument("--primaries", type=int, default=3)
+    parser.add_argument("--capabilities", type=int, default=0, help="more of each node")
+    parser.add_argument("--name", default="store", help="of the file that is kept")
+    parser.add_argument("--keep", type=Path, default=LAST, metavar="DIR")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    sizes = [int(size) for size in options.sizes.split(",")]
+
+    def tell(found: dict[str, Any]) -> None:
+        keep(options.name, header(begun) | found, options.keep)
+
+    with tempfile.TemporaryDirectory(prefix="muster-scale-") as name:
+        asyncio.run(measured(Path(name), sizes, options.primaries, options.capabilities, tell))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

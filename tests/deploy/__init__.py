@@ -1,0 +1,1 @@
+"""What is deployed: images, the chart, Compose, units."""
