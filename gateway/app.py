@@ -1,4 +1,4 @@
-"""The ASGI application: the node socket, health, metrics and the HTTP API."""
+"""The ASGI application: the node socket, health, metrics, the HTTP API and the pages."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from gateway.door import Door
 from gateway.gate import Gate
 from gateway.guard import Guard
 from gateway.metrics import Metrics
+from gateway.pages import routing as pages
 from gateway.problem import ProblemError, on_http, on_problem, on_store_away
 from gateway.settings import GatewaySettings
 from gateway.transport import Transport
@@ -77,6 +78,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             *routes(settings, measured),
+            *pages.routes(),
         ],
         middleware=[Middleware(Guard, access=access, settings=settings, metrics=measured)],
         exception_handlers={

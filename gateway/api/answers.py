@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from gateway.api.frames import EventShown
 from gateway.api.frames import shown as event_shown
 from gateway.explaining import LackShown, shown
+from muster.wire.bearer import Role
 from registry.base import ms
 from registry.cursor import event_id
 from registry.events import Event
@@ -162,6 +163,18 @@ class Near(Struct, frozen=True):
     node_id: str
     status: str
     lacks: list[LackShown]
+
+
+class Me(Struct, frozen=True):
+    """Who asks, by their token, and what they may. Without tokens it is whoever may connect."""
+
+    name: str
+    role: Role
+    owner: Annotated[
+        str | None, Meta(description="They see and change only machines labelled so; null: all.")
+    ]
+    gateway: Annotated[str, Meta(description="The gateway that answers.")]
+    now: int
 
 
 class Done(Struct, frozen=True):

@@ -11,7 +11,6 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from gateway.access import require
 from gateway.api import arguments
@@ -22,6 +21,7 @@ from gateway.api.shortfalls import Shortfalls
 from gateway.api.streaming import EventStream
 from gateway.api.table import TABLE
 from gateway.guard import still_admitted, without_time_limit
+from gateway.methods import Methods
 from gateway.metrics import Metrics
 from gateway.problem import ProblemError
 from gateway.settings import GatewaySettings
@@ -72,35 +72,7 @@ def _read() -> Page:
     return page(TABLE)
 
 
-class _Methods:
-    """An ASGI application that answers for one path, whatever the method."""
-
-    def __init__(self, methods: Iterable[str]) -> None:
-        known = set(methods)
-        self._allow = ", ".join(
-            sorted(known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set()))
-        )
-        self._known = known
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        method = "GET" if request.method == "HEAD" else request.method
-        if method == "OPTIONS":
-            response = Response(status_code=204, headers={"Allow": self._allow})
-        elif method not in self._known:
-            title = f"{request.method} is not known here; {self._allow} are"
-            problem = ProblemError(405, "METHOD_NOT_ALLOWED", title, {"Allow": self._allow})
-            response = problem.response()
-        else:
-            response = await self.answer(method, request)
-        await response(scope, receive, send)
-
-    async def answer(self, method: str, request: Request) -> Response:
-        """Answers a method that is known."""
-        raise NotImplementedError
-
-
-class _Fixed(_Methods):
+class _Fixed(Methods):
     """What was made when the process started."""
 
     def __init__(self, content: bytes, headers: Mapping[str, str]) -> None:
@@ -112,7 +84,7 @@ class _Fixed(_Methods):
         return Response(self._content, headers=dict(self._headers))
 
 
-class _Path(_Methods):
+class _Path(Methods):
     """The endpoints of one path."""
 
     def __init__(

@@ -6,11 +6,12 @@ An example's request is written here; its answer was recorded from a running sys
 
 from __future__ import annotations
 
-from gateway.api import doctor, events, fleet, nodes, operating, selecting
+from gateway.api import doctor, events, fleet, me, nodes, operating, selecting
 from gateway.api.answers import (
     BulkDone,
     Done,
     LabelsInForce,
+    Me,
     NodeList,
     NodeStory,
     Released,
@@ -158,6 +159,18 @@ TABLE: tuple[Endpoint, ...] = (
         "watched.",
         Example(),
         answer=Overview,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/me",
+        "showMe",
+        Role.READ,
+        me.show_me,
+        "Show who you are",
+        "The name, role and owner of the token that asks: what you may see and do. Where no tokens "
+        "are asked for, the name is `local` or `anyone`, with the role `admin`.",
+        Example(),
+        answer=Me,
     ),
     Endpoint(
         "GET",

@@ -22,6 +22,7 @@ from muster.client.answers import (
     Done,
     Explanation,
     Fleet,
+    Me,
     Node,
     NodePage,
     NodeStory,
@@ -149,6 +150,10 @@ class AsyncClient:
     async def fleet(self) -> Fleet:
         """The fleet in numbers."""
         return await self._ask(calls.fleet())
+
+    async def me(self) -> Me:
+        """Who the token is of, and what it may."""
+        return await self._ask(calls.me())
 
     async def doctor(self) -> Diagnosis:
         """What is not well, as one gateway sees it, and what to do."""

@@ -265,6 +265,17 @@ class Diagnosis(Struct, frozen=True):
     findings: list[Finding] = []
 
 
+class Me(Struct, frozen=True, kw_only=True):
+    """Who the token is of, and what it may: `role` is `read` or `admin`; with an `owner`, only
+    machines labelled so are seen."""
+
+    name: str
+    role: str = "read"
+    owner: str | None = None
+    gateway: str = ""
+    now: int = 0
+
+
 class Done(Struct, frozen=True):
     """Whether anything was changed; false where it was so already."""
 

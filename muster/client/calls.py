@@ -18,6 +18,7 @@ from muster.client.answers import (
     Explanation,
     Fleet,
     Labels,
+    Me,
     NodePage,
     NodeStory,
     Released,
@@ -96,6 +97,11 @@ def explain(node_id: str, locale: str, wanted: Requirement) -> Call[Explanation]
 def fleet() -> Call[Fleet]:
     """The fleet in numbers."""
     return Call("GET", "/v1/fleet", Fleet, repeatable=True)
+
+
+def me() -> Call[Me]:
+    """Who asks."""
+    return Call("GET", "/v1/me", Me, repeatable=True)
 
 
 def doctor() -> Call[Diagnosis]:

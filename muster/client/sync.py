@@ -22,6 +22,7 @@ from muster.client.answers import (
     Done,
     Explanation,
     Fleet,
+    Me,
     Node,
     NodePage,
     NodeStory,
@@ -154,6 +155,10 @@ class Client:
     def fleet(self) -> Fleet:
         """The fleet in numbers."""
         return self._ask(calls.fleet())
+
+    def me(self) -> Me:
+        """Who the token is of, and what it may."""
+        return self._ask(calls.me())
 
     def doctor(self) -> Diagnosis:
         """What is not well, as one gateway sees it, and what to do."""

@@ -36,6 +36,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
     "GET /v1/nodes/{node_id}": LOOKS,
     "GET /v1/nodes/{node_id}/explain": LOOKS,
     "GET /v1/fleet": (401, 401, 200, 200, 200, 200, 200, 200),
+    "GET /v1/me": (401, 401, 200, 200, 200, 200, 200, 200),
     "GET /v1/doctor": (401, 401, 200, 200, 403, 403, 403, 403),
     "POST /v1/fleet/release-brake": (401, 401, 403, 200, 403, 403, 403, 403),
     "POST /v1/nodes/{node_id}/drain": ACTS,

@@ -41,6 +41,7 @@ PAIRS: list[tuple[type[msgspec.Struct], type[msgspec.Struct]]] = [
     (overview.Overview, ours.Fleet),
     (examining.Finding, ours.Finding),
     (examining.Diagnosis, ours.Diagnosis),
+    (theirs.Me, ours.Me),
     (theirs.Done, ours.Done),
     (theirs.Released, ours.Released),
     (theirs.LabelledBy, ours.LabelledBy),

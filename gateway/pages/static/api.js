@@ -1,0 +1,60 @@
+// Asking the gateway that this page came from. Tokens go into the header, never into an address.
+
+import { token } from "./session.js";
+import { lang } from "./words.js";
+import { learnNow } from "./format.js";
+
+/** The gateway said no, in its own words: `code` for programs, `title` for people. */
+export class Problem extends Error {
+  constructor(document) {
+    super(document.title);
+    this.document = document;
+    this.code = document.code;
+  }
+}
+
+/** One request; the answer, or null where there is none. Throws Problem; code NO_ANSWER where the
+ * gateway could not be reached. */
+export async function ask(method, path, body) {
+  const headers = { "Accept-Language": lang() };
+  if (token()) headers.Authorization = `Bearer ${token()}`;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
+      credentials: "omit",
+    });
+  } catch (error) {
+    throw new Problem({ code: "NO_ANSWER", title: String(error.message ?? error) });
+  }
+  if (response.status === 204) return null;
+  const document = await response.json().catch(() => null);
+  if (!response.ok || document === null) {
+    throw new Problem(document?.code ? document : { code: "NO_ANSWER", title: `HTTP ${response.status}` });
+  }
+  learnNow(document.now);
+  return document;
+}
+
+export const get = (path) => ask("GET", path);
+
+/** A whole stream of events that ends by itself (`until=now`), oldest first; at most `most` of the
+ * newest, so that a busy hour does not fill the memory. */
+export async function past(query, most = 500) {
+  const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
+  const response = await fetch(`/v1/events?${query}&until=now`, { headers, cache: "no-store" });
+  if (!response.ok) throw new Problem(await response.json());
+  const found = [];
+  const { frames } = await import("./frames.js");
+  for await (const frame of frames(response.body)) {
+    if (frame.data && frame.event !== "gap" && frame.event !== "end") {
+      found.push(JSON.parse(frame.data));
+      if (found.length > 2 * most) found.splice(0, found.length - most);
+    }
+  }
+  return found.slice(-most);
+}

@@ -1,0 +1,78 @@
+// What happens, as it happens: the last hour first, then live; what came while paused is counted.
+
+import { past } from "./api.js";
+import { fill, h, paced } from "./dom.js";
+import { instant, storeNow } from "./format.js";
+import { state } from "./link.js";
+import { evidence, told } from "./node.js";
+import { WORDS, word } from "./words.js";
+
+const SHOWN = 200;
+const HOUR_MS = 3_600_000;
+const KINDS = Object.keys(WORDS).filter((name) => name.startsWith("event_")).map((name) => name.slice(6));
+
+export function show(page) {
+  const asked = new URLSearchParams(location.search);
+  let [kind, part] = [asked.get("type") ?? "", asked.get("node") ?? ""];
+  let kept = [...state.events]; // oldest first
+  let paused = 0;
+  let running = true;
+  let over = false;
+  const list = h("div.live");
+  const button = h("button", { type: "button", onclick: () => {
+    running = !running;
+    paused = 0;
+    draw();
+  } });
+  const kinds = h("select", { onchange: () => change(kinds.value, part) },
+    h("option", { value: "" }, word("any_kind")), KINDS.map((name) => h("option", { value: name, selected: name === kind }, word(`event_${name}`))));
+  const field = h("input", { type: "search", value: part, "aria-label": word("filter_node"), placeholder: word("filter_node"), oninput: () => change(kind, field.value) });
+  const more = h("span.soft", { role: "status" });
+  fill(page, h("h1", {}, word("events")), h("p.soft", {}, word("events_help")),
+    h("section.card", {}, h("div.row", {}, h("label", {}, word("kinds"), kinds), field, h("span.grow"), more, button), list));
+
+  function change(newKind, newPart) {
+    [kind, part] = [newKind, newPart];
+    const query = new URLSearchParams();
+    if (kind) query.set("type", kind);
+    if (part) query.set("node", part);
+    history.replaceState(null, "", query.size ? `/events?${query}` : "/events");
+    draw(true);
+  }
+
+  let frozen = [];
+  function draw(anew = false) {
+    button.textContent = word(running ? "pause" : "go_on");
+    more.textContent = paused ? word("paused_more", { count: paused }) : "";
+    if (running) frozen = kept;
+    else if (!anew) return;
+    const found = frozen.filter((event) => (!kind || event.type === kind) && (!part || (event.node_id ?? "").includes(part)));
+    fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(line)) : h("p.soft", {}, word("no_events")));
+  }
+
+  const soon = paced(250, () => over || draw());
+  draw();
+  past(`since=${Math.max(0, Math.round(storeNow() - HOUR_MS))}`).then((found) => {
+    const key = (event) => `${event.at} ${event.type} ${event.node_id} ${event.version}`;
+    const had = new Set(found.map(key));
+    kept = [...found, ...kept.filter((event) => !had.has(key(event)))];
+    soon();
+  }, () => soon());
+  return {
+    update: (_, message) => {
+      if (message.kind !== "events") return;
+      // A new list each time: what is shown while paused stays as it was.
+      kept = [...kept, ...message.events].slice(-2000);
+      if (!running) paused += message.events.length;
+      soon();
+    },
+    end: () => { over = true; },
+  };
+}
+
+function line(event) {
+  return h("li", { "data-type": event.type },
+    h("time", {}, instant(event.at)),
+    event.node_id ? h("a.mono", { href: `/nodes/${encodeURIComponent(event.node_id)}` }, event.node_id) : h("span.soft", {}, word("whole_fleet")),
+    h("div", {}, told(event), evidence(event)));
+}

@@ -1,0 +1,28 @@
+// The page's end of the worker: one store, and who wants to hear of its changes.
+
+import { apply, empty, remember } from "./store.js";
+import { learnNow } from "./format.js";
+import { token } from "./session.js";
+
+export const state = empty();
+const worker = new Worker("/pages/worker.js", { type: "module" });
+const hearers = new Set();
+
+worker.onmessage = ({ data }) => {
+  learnNow(data.now);
+  const changed = apply(state, data);
+  for (const hear of hearers) hear(changed, data);
+};
+setInterval(() => {
+  if (state.listed && state.link === "live") remember(state, Date.now());
+}, 1000);
+
+/** Calls `hear(ids, message)` for every message. Returns what ends it. */
+export function hear(hearer) {
+  hearers.add(hearer);
+  return () => hearers.delete(hearer);
+}
+export const start = () => worker.postMessage({ kind: "start", token: token() });
+export const again = () => worker.postMessage({ kind: "again" });
+/** Lists these machines anew: load and heartbeats are no events. */
+export const look = (ids) => ids.length && worker.postMessage({ kind: "look", ids: ids.slice(0, 200) });

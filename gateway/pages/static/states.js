@@ -1,0 +1,44 @@
+// What pages forget: nobody is let in, nobody is there.
+
+import { fill, h } from "./dom.js";
+import { word } from "./words.js";
+
+/** Not let in: what is missing, and what to do about it. */
+export function gate(page, problem, enter) {
+  const code = problem?.code ?? "UNAUTHORIZED";
+  if (code !== "UNAUTHORIZED") {
+    const known = ["API_NOT_CONFIGURED", "NOT_LOCAL", "FORBIDDEN"].includes(code);
+    fill(page, h("section.card.gate", {}, h("h1", {}, word("closed_title")),
+      h("p", {}, known ? word(`closed_${code}`) : problem.title),
+      problem.detail ? h("p.soft", {}, problem.detail) : null, h("code", {}, code)));
+    return;
+  }
+  const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
+  fill(page, h("section.card.gate", {},
+    h("h1", {}, word("token_title")),
+    problem?.title?.includes("not known") ? h("p.bad", { role: "alert" }, word("token_wrong")) : null,
+    h("p", {}, word("token_text")),
+    h("form.gate", { onsubmit: (event) => { event.preventDefault(); enter(field.value.trim()); } },
+      h("label.field", { for: "token" }, word("token_label"), field),
+      h("button.first", {}, word("token_enter")))));
+  field.focus();
+}
+
+/** Nobody has joined: how the first one does, to copy. */
+export function empty(page, me) {
+  const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/node`;
+  fill(page, h("section.card.gate", {},
+    h("h1", {}, word("empty_title")),
+    me?.owner ? h("p", {}, word("empty_owner", { owner: me.owner })) : null,
+    h("p", {}, word("empty_text")), command(`muster agent run --server ${url}`),
+    h("p", {}, word("empty_try")), command(`muster agent run --server ${url} --simulate "RTX 4090:24"`),
+    h("p.soft", {}, word("empty_more"))));
+}
+
+function command(text) {
+  const button = h("button", { type: "button", onclick: async () => {
+    await navigator.clipboard?.writeText(text);
+    button.textContent = word("copied");
+  } }, word("copy"));
+  return h("div.command", {}, h("code", {}, text), button);
+}
