@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from registry.judging import Judging
 from registry.model import Problem
+from registry.opening import Access
 from registry.operating import Operating
 from registry.overview import Alarms, Overseeing
 from registry.presence import Presence
@@ -29,7 +30,16 @@ class Registry(
     @classmethod
     async def connect(cls, settings: RegistrySettings) -> Registry:
         """Opens the store that the settings name; connects on first use."""
-        store = await Store.connect(settings.redis_url, timeout_s=settings.redis_timeout_s)
+        s = settings
+        access = Access(
+            ca_file=s.redis_ca_file,
+            cert_file=s.redis_cert_file,
+            key_file=s.redis_key_file,
+            check_hostname=s.redis_check_hostname,
+            sentinel_user=s.redis_sentinel_user,
+            sentinel_password=s.redis_sentinel_password,
+        )
+        store = await Store.connect(s.redis_url, timeout_s=s.redis_timeout_s, access=access)
         return cls(store, settings)
 
     async def problems(self) -> list[Problem]:

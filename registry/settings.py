@@ -263,7 +263,23 @@ class RegistrySettings(Checks):
 
     redis_url: str = setting(
         "redis://127.0.0.1:6379/0",
-        "The store: redis://, rediss://, redis+sentinel:// or redis+cluster://.",
+        "The store: redis://, redis+sentinel:// or redis+cluster://, with rediss by TLS.",
+    )
+    redis_ca_file: str | None = setting(
+        None, "Whom to believe the store's certificate (PEM); unset: the system's authorities."
+    )
+    redis_cert_file: str | None = setting(
+        None, "This process's own certificate chain (PEM), if the store asks for one."
+    )
+    redis_key_file: str | None = setting(None, "Its key (PEM), without a passphrase.")
+    redis_check_hostname: bool = setting(
+        True, "The store's certificate must name the host by which it is reached."
+    )
+    redis_sentinel_user: str | None = setting(
+        None, "As whom sentinels know us; the URL's user is the one of the servers they watch."
+    )
+    redis_sentinel_password: str | None = setting(
+        None, "The password of that user at the sentinels.", secret=True
     )
     redis_prefix: str = setting("muster", "What every key begins with; braces are refused.")
     redis_timeout_s: float = setting(5.0, "How long one answer of the store may take.")
@@ -339,6 +355,7 @@ class RegistrySettings(Checks):
             self.redis_url.startswith(_SCHEMES),
             "a URL of redis://, rediss://, redis+sentinel:// or redis+cluster://",
         )
+        self._require_files()
         self.require(
             "redis_prefix",
             bool(self.redis_prefix) and not set("{}") & set(self.redis_prefix),
@@ -360,3 +377,13 @@ class RegistrySettings(Checks):
     def may_be_zero(self) -> tuple[str, ...]:
         """Numbers for which zero means something; a process adds its own."""
         return ("flap_hold_s",)
+
+    def _require_files(self) -> None:
+        for name in ("redis_ca_file", "redis_cert_file", "redis_key_file"):
+            path = getattr(self, name)
+            if path is not None:
+                tls = self.redis_url.startswith("rediss")
+                self.require(name, tls, "nothing, as MUSTER_REDIS_URL does not begin with rediss")
+                self.require(name, os.access(path, os.R_OK), "a PEM file that can be read")
+        both = (self.redis_cert_file is None) == (self.redis_key_file is None)
+        self.require("redis_key_file", both, "to be set if, and only if, MUSTER_REDIS_CERT_FILE is")

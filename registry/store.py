@@ -11,17 +11,14 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from redis import exceptions as rx
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
+from redis.asyncio import Redis, RedisCluster, SSLConnection
 from redis.asyncio.cluster import ClusterNode, PipelineCommand
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import ExponentialWithJitterBackoff
 
 from registry.clock import StoreClock
 from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnavailable
+from registry.opening import PLAIN, Access, explained, opened
 from registry.script import Script, load
 
 T = TypeVar("T")
@@ -36,13 +33,7 @@ _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 # A Cluster's client closes its connections under those who use them when it looks anew for who
 # holds what, and gives up on a server it has not heard of; what they meet then is this.
 _TORN = (AttributeError, RuntimeError)
-_CONNECTIONS = 8
 _QUESTIONS = 64
-
-
-def _sentinels(netloc: str) -> list[tuple[str, int]]:
-    hosts = netloc.rsplit("@", 1)[-1].split(",")
-    return [(h.rsplit(":", 1)[0], int(h.rsplit(":", 1)[1]) if ":" in h else 26379) for h in hosts]
 
 
 class Observer(Protocol):
@@ -65,60 +56,17 @@ class Store:
         self._under_way = asyncio.Semaphore(_QUESTIONS)
         self._sentinels: list[Redis] = []
         self._url = ""
+        self._reached = False
 
     @classmethod
-    async def connect(cls, url: str, *, timeout_s: float = 5.0) -> Store:
+    async def connect(cls, url: str, *, timeout_s: float = 5.0, access: Access = PLAIN) -> Store:
         """Opens a store by URL: `redis://`, `rediss://`, `redis+sentinel://h1,h2/service/db`,
-        `redis+cluster://host:port`. Connects on first use.
+        `redis+cluster://host:port`, the last two with `rediss` as well. Connects on first use.
 
         Raises ValueError naming the schemes when the URL has another one."""
-        parts = urlsplit(url)
-        retry = Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), 2)
-        options: dict[str, Any] = {
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": timeout_s,
-            "socket_keepalive": True,
-            "retry": retry,
-            # Redis 7.0 knows no CLIENT SETINFO, and a user who may do little should not need it.
-            "driver_info": None,
-        }
-        if parts.scheme in ("redis", "rediss", "unix"):
-            pool = BlockingConnectionPool.from_url(
-                url, max_connections=_CONNECTIONS, timeout=timeout_s, **options
-            )
-            store = cls(Redis.from_pool(pool), single=True, genuine=True, timeout_s=timeout_s)
-        elif parts.scheme in ("redis+cluster", "rediss+cluster"):
-            plain = urlunsplit(parts._replace(scheme=parts.scheme.split("+")[0]))
-            cluster = RedisCluster.from_url(
-                plain,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                driver_info=None,
-                reinitialize_steps=0,  # a slot that moved is noted; the rest need not be asked
-            )
-            store = cls(cluster, single=False, genuine=True, timeout_s=timeout_s)
-        elif parts.scheme in ("redis+sentinel", "rediss+sentinel"):
-            path = [p for p in parts.path.split("/") if p]
-            credentials = {"username": parts.username, "password": parts.password}
-            credentials = {k: v for k, v in credentials.items() if v}
-            sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                _sentinels(parts.netloc),
-                sentinel_kwargs={"socket_timeout": timeout_s, "driver_info": None},
-                ssl=parts.scheme.startswith("rediss"),
-                **credentials,
-                **options,
-            )
-            client = sentinel.master_for(
-                path[0] if path else "mymaster", db=int(path[1]) if len(path) > 1 else 0
-            )
-            store = cls(client, single=True, genuine=True, timeout_s=timeout_s)
-            store._sentinels = sentinel.sentinels
-        else:
-            raise ValueError(
-                f"the store's URL begins with {parts.scheme!r}; expected redis, rediss, "
-                "redis+sentinel, rediss+sentinel, redis+cluster or rediss+cluster"
-            )
-        store._url = url
+        found = opened(url, access, timeout_s)
+        store = cls(found.client, single=found.single, genuine=True, timeout_s=timeout_s)
+        store._sentinels, store._url = found.sentinels, url
         return store
 
     async def close(self) -> None:
@@ -144,10 +92,12 @@ class Store:
             try:
                 # A Cluster's client opens a connection for every question under way at a node.
                 async with self._under_way:
-                    return await ask()
+                    answer = await ask()
+                self._reached = True
+                return answer
             except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
                 if not _passing(error) or self.clock.monotonic() > deadline:
-                    raise _translated(error) from error
+                    raise self._told(error) from error
             except _TORN as error:
                 if self.single:
                     raise
@@ -155,6 +105,12 @@ class Store:
                     raise StoreUnavailable(f"the client lost its way: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
+
+    def _told(self, error: Exception) -> StoreError:
+        found = _translated(error)
+        if isinstance(found, StoreUnavailable) and not isinstance(found, StoreRefused):
+            return StoreUnavailable(explained(str(found), self._url, self._reached))
+        return found
 
     async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Runs one script."""

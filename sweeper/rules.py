@@ -305,13 +305,18 @@ def _evidence(case: Case, row: Row) -> dict[str, Any]:
 
 
 def replay(evidence: dict[str, Any]) -> Decision | None:
-    """Judges recorded evidence again, under the limits recorded in it."""
-    known = {f.name for f in fields(Facts)}
-    values = {k: v for k, v in evidence["facts"].items() if k in known}
+    """Judges recorded evidence again, under the limits recorded in it. What a later version noted
+    besides, and this one does not know, changes nothing."""
+    values = _known(Facts, evidence["facts"])
     values["status"] = Status(values["status"])
     facts = Facts(capabilities=(), **values)
-    limits = Limits(**evidence["limits"])
+    limits = Limits(**_known(Limits, evidence["limits"]))
     return judge(facts, limits, gateway_present=evidence["gateway_present"])
+
+
+def _known(kind: type[Facts | Limits], noted: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {name: value for name, value in noted.items() if name in names}
 
 
 def expired(facts: Facts, limits: Limits) -> bool:

@@ -668,6 +668,40 @@ def _faults() -> Iterator[Mutant]:
         ("tests/unit/test_rules.py",),
         "lapsed_gateway or nothing_leads",
     )
+    kept = ("tests/integration/test_kept_stores.py",)
+    yield Mutant(
+        "evidence: a later version's limits are left alone",
+        "sweeper/rules.py",
+        'Limits(**_known(Limits, evidence["limits"]))',
+        'Limits(**evidence["limits"])',
+        ("tests/unit/test_rules.py",),
+        "later_version",
+    )
+    yield Mutant(
+        "format: no field of a record is renamed unseen",
+        "registry/scripts/beat.lua",
+        "capacity, 'rep', string.sub(ARGV[a], rest))",
+        "capacity, 'report', string.sub(ARGV[a], rest))",
+        kept,
+        "shape",
+    )
+    yield Mutant(
+        "format: no key changes its meaning in place",
+        "registry/keys.py",
+        'return f"{self._heads[partition_of(node_id)]}holds:{node_id}"',
+        'return f"{self._heads[partition_of(node_id)]}places:{node_id}"',
+        kept,
+        "read_judged",
+        too=(("registry/keys.py", 'f"{head}holds:{node_id}"', 'f"{head}places:{node_id}"'),),
+    )
+    yield Mutant(
+        "format: former tokens are known",
+        "gateway/tokens.py",
+        'hmac.new(secret, node_id.encode(), "sha256")',
+        'hmac.new(secret, node_id.encode(), "sha1")',
+        kept,
+        "read_judged",
+    )
     yield Mutant(
         "session: told once, and in order",
         "gateway/session.py",

@@ -19,7 +19,7 @@ from tests.deploy.chart import Document
 from tests.deploy.tools import tools
 
 VERSIONS = ("1.28", "1.30", "1.32", "1.34", "1.37")
-_REFERENCE = re.compile(r'"(?:_definitions\.json)?#/definitions/([^"]+)"')
+_REFERENCE = re.compile(r'#/\$defs/([^"]+)"')
 _ROOT = "kubernetes_validate/kubernetes-json-schema"
 
 
@@ -46,15 +46,15 @@ def _validator(version: str, kind: str, api_version: str) -> Draft202012Validato
         name = coming.pop()
         needed[name] = known[name]
         coming |= set(_REFERENCE.findall(json.dumps(known[name]))) - needed.keys()
-    whole = json.dumps(json.loads(schema) | {"definitions": needed})
-    return Draft202012Validator(json.loads(whole.replace("_definitions.json#", "#")))
+    whole = json.dumps(json.loads(schema) | {"$defs": needed})
+    return Draft202012Validator(json.loads(whole.replace("/api/_definitions.json#", "#")))
 
 
 @cache
 def _definitions(version: str) -> dict[str, Any]:
     path = f"{_ROOT}/v{version}.0-local-strict/_definitions.json"
     with zipfile.ZipFile(tools() / "schemas.zip") as archive:
-        found: dict[str, Any] = json.loads(archive.read(path))["definitions"]
+        found: dict[str, Any] = json.loads(archive.read(path))["$defs"]
     return found
 
 

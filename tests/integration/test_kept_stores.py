@@ -7,16 +7,20 @@ as much again.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from registry.embedded import EmbeddedStore
 from registry.events import EventType
+from sweeper.rules import replay
 from tests.integration.conftest import QUICK
 from tests.support import keeping
 from tests.support.kept import Kept, all_kept, fill, load, shape
@@ -36,6 +40,27 @@ Restore = Callable[[Kept, float], str]
 def kept(request: pytest.FixtureRequest) -> Kept:
     """Each kept store in turn."""
     return load(request.param)
+
+
+@pytest.fixture(params=[False, True], ids=["as kept", "and what a later version may add"])
+def added(request: pytest.FixtureRequest, kept: Kept) -> Kept:
+    """A kept store as it is, and with fields and keys that today's code does not know."""
+    if not request.param:
+        return kept
+    keys: list[list[Any]] = [["muster:{later}:key", "string", -1, "?"]]
+    for name, kind, left, value in kept.keys:
+        more = value
+        if ":n:" in name:
+            told = msgspec.msgpack.decode(value["reg"].encode("latin-1"))
+            packed = msgspec.msgpack.encode(told | {"later": {"field": [1]}})
+            more = value | {"later": "?", "reg": packed.decode("latin-1")}
+        elif ":intent:" in name:
+            more = value | {"later": "?"}
+        elif kind == "stream":
+            entries = [[i, [*pairs, ["later", "?"]]] for i, pairs in value["entries"]]
+            more = value | {"entries": entries}
+        keys.append([name, kind, left, more])
+    return replace(kept, keys=keys)
 
 
 @pytest.fixture
@@ -85,9 +110,9 @@ def happened(kept: Kept) -> dict[str, list[str]]:
 
 
 async def test_a_former_versions_store_is_read_judged_selected_and_resumed(
-    kept: Kept, restore: Restore, processes: ProcessesFactory
+    added: Kept, restore: Restore, processes: ProcessesFactory
 ) -> None:
-    cast = kept.cast
+    kept, cast = added, added.cast
     ids = {part: said["node_id"] for part, said in cast.items() if "node_id" in said}
     ours = processes(restore(kept, 0), secret=[keeping.SECRET], log_format="text")
     gateway = await ours.gateway()
@@ -161,7 +186,8 @@ async def test_a_former_versions_nodes_fall_silent_and_expire(
 ) -> None:
     cast = kept.cast
     url = restore(kept, DAY_S + 3600)
-    ours = processes(url, **(QUICK | {"secret": [keeping.SECRET]}))
+    hasty = QUICK | {"heartbeat_timeout_s": 1.5, "gateway_grace_s": 1.5}
+    ours = processes(url, **(hasty | {"secret": [keeping.SECRET]}))
     gateway = await ours.gateway()
     await ours.sweeper()
     gone = {cast[part]["node_id"] for part in ("left", "removed")}
@@ -184,6 +210,24 @@ async def test_a_former_versions_nodes_fall_silent_and_expire(
     assert reasons == {"heartbeat_timeout"}
     listed = await ask(gateway, "GET", "/v1/nodes")
     assert {row["node_id"] for row in listed["nodes"]} == silent
+
+
+def test_every_transition_of_a_former_version_follows_from_its_evidence_today(kept: Kept) -> None:
+    told = [dict(e) for _, kind, _, v in kept.keys if kind == "stream" for _, e in v["entries"]]
+    moves = [event for event in told if event["type"] == EventType.TRANSITION]
+    assert len(moves) > 15
+    for event in moves:
+        decision = replay(json.loads(event["evidence"]))
+        assert decision is not None
+        assert (decision.to, decision.reason) == (event["to"], event["reason"])
+
+
+def test_a_kept_store_says_which_commit_wrote_it_and_has_every_kind_of_key() -> None:
+    for path in all_kept():
+        kept = load(path)
+        assert re.match(r"[0-9a-f]{7,} of ", kept.written_by), path
+        kinds = {kind.split(" ")[0] for kind in shape(kept)}
+        assert kinds >= {"n", "intent", "h", "ttl", "holds", "req", "due", "todo", "ready", "ev"}
 
 
 async def test_what_is_written_today_has_the_shape_of_the_newest_kept_store(tmp_path: Path) -> None:

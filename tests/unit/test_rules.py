@@ -249,6 +249,17 @@ def test_a_transition_names_who_is_behind_it(
     assert replay(json.loads(json.dumps(decision.evidence))) is not None
 
 
+def test_evidence_of_a_later_version_is_replayed_by_what_is_known_of_it() -> None:
+    decision = judged(Status.REGISTERING, window="PPP")
+    assert decision is not None
+    evidence = json.loads(json.dumps(decision.evidence))
+    for part in (evidence, evidence["facts"], evidence["limits"]):
+        part["later"] = 1
+    again = replay(evidence)
+    assert again is not None
+    assert (again.to, again.reason) == (decision.to, decision.reason)
+
+
 # Properties
 
 ages = st.sampled_from([0, 1, 1_000, 44_999, 45_000, 60_000, 90_000, 3_600_000])

@@ -1,0 +1,149 @@
+"""Opening a store by its URL: standalone, behind Sentinel or a Cluster, in the clear or by TLS.
+
+`rediss` stands for TLS everywhere: behind Sentinel to the sentinels and to the servers they name,
+on a Cluster to all of its servers and for listening. A certificate is always checked; that it names
+the host is not where the settings say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ExponentialWithJitterBackoff
+
+_CONNECTIONS = 8
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a URL does not say of how the store is reached; files are PEM."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    check_hostname: bool = True
+    sentinel_user: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+
+    def tls(self) -> dict[str, Any]:
+        """As the client library takes it."""
+        return {
+            "ssl_ca_certs": self.ca_file,
+            "ssl_certfile": self.cert_file,
+            "ssl_keyfile": self.key_file,
+            "ssl_check_hostname": self.check_hostname,
+        }
+
+
+PLAIN = Access()
+"""Nothing but the URL."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A client, whether one server holds everything, and the clients of sentinels."""
+
+    client: Any
+    single: bool
+    sentinels: list[Redis] = field(default_factory=list)
+
+
+def opened(url: str, access: Access, timeout_s: float) -> Opened:
+    """Connects on first use. Raises ValueError naming the schemes when the URL has another one."""
+    scheme = urlsplit(url).scheme
+    tls = access.tls() if scheme.startswith("rediss") else {}
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        # Redis 7.0 knows no CLIENT SETINFO, and a user who may do little should not need it.
+        "driver_info": None,
+        **tls,
+    }
+    if scheme in ("redis", "rediss", "unix"):
+        return _standalone(url, options, timeout_s)
+    if scheme in ("redis+cluster", "rediss+cluster"):
+        return _cluster(url, options)
+    if scheme in ("redis+sentinel", "rediss+sentinel"):
+        return _behind_sentinel(url, options, access)
+    raise ValueError(
+        f"the store's URL begins with {scheme!r}; expected redis, rediss, redis+sentinel, "
+        "rediss+sentinel, redis+cluster or rediss+cluster"
+    )
+
+
+def explained(text: str, url: str, reached: bool) -> str:
+    """An error of a connection with what to do about it, where that is known. `reached` says
+    whether the store was ever spoken with."""
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"the store's certificate is not believed ({text}): MUSTER_REDIS_CA_FILE must name the "
+            "authority that signed it, and the certificate the host in MUSTER_REDIS_URL"
+        )
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        return f"the store's port does not speak TLS ({text}): MUSTER_REDIS_URL must not say rediss"
+    if "CERTIFICATE_REQUIRED" in text.upper().replace(" ", "_"):
+        return (
+            f"the store wants a certificate of ours ({text}): MUSTER_REDIS_CERT_FILE and "
+            "MUSTER_REDIS_KEY_FILE"
+        )
+    if "imeout connecting" in text and not reached and url.startswith("rediss"):
+        # A server in the clear takes a handshake for the beginning of a long command.
+        return f"{text}. If its port does not speak TLS, MUSTER_REDIS_URL must not say rediss"
+    closed = "closed by server" in text or "reset by peer" in text.lower()
+    if closed and not reached and not url.startswith("rediss"):
+        return f"{text} If its port speaks TLS, MUSTER_REDIS_URL must begin with rediss"
+    return text
+
+
+def _retry() -> Retry:
+    return Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), 2)
+
+
+def _standalone(url: str, options: dict[str, Any], timeout_s: float) -> Opened:
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=_CONNECTIONS,
+        timeout=timeout_s,
+        socket_keepalive=True,
+        retry=_retry(),
+        **options,
+    )
+    return Opened(Redis.from_pool(pool), single=True)
+
+
+def _cluster(url: str, options: dict[str, Any]) -> Opened:
+    parts = urlsplit(url)
+    plain = urlunsplit(parts._replace(scheme=parts.scheme.split("+")[0]))
+    # A slot that moved is noted; the rest need not be asked.
+    return Opened(RedisCluster.from_url(plain, reinitialize_steps=0, **options), single=False)
+
+
+def _behind_sentinel(url: str, options: dict[str, Any], access: Access) -> Opened:
+    parts = urlsplit(url)
+    path = [p for p in parts.path.split("/") if p]
+    tls = parts.scheme.startswith("rediss")
+    named = {"username": parts.username, "password": parts.password}
+    theirs = {"username": access.sentinel_user, "password": access.sentinel_password}
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        _sentinels(parts.netloc),
+        sentinel_kwargs={**options, "ssl": tls, **{k: v for k, v in theirs.items() if v}},
+        ssl=tls,
+        **{k: unquote(v) for k, v in named.items() if v},
+        socket_keepalive=True,
+        retry=_retry(),
+        **options,
+    )
+    client = sentinel.master_for(
+        path[0] if path else "mymaster", db=int(path[1]) if len(path) > 1 else 0
+    )
+    return Opened(client, single=True, sentinels=sentinel.sentinels)
+
+
+def _sentinels(netloc: str) -> list[tuple[str, int]]:
+    hosts = netloc.rsplit("@", 1)[-1].split(",")
+    return [(h.rsplit(":", 1)[0], int(h.rsplit(":", 1)[1]) if ":" in h else 26379) for h in hosts]
