@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test test-watch lint bench bench-peers scale mutants faults docs clean
+.PHONY: help env up test test-watch lint bench bench-gate bench-peers scale mutants faults docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -31,6 +31,9 @@ lint: env ## style, format, types
 
 bench: env ## CPU per heartbeat and bytes per node, beside the targets
 	$(BIN)/python -m bench $(ARGS)
+
+bench-gate: env ## half a minute: has a heartbeat become dearer, beside the same floors?
+	$(BIN)/python -m bench.gate $(ARGS)
 
 PEERS := .venv-peers/installed
 
