@@ -1,9 +1,9 @@
 """`python -m bench.gate`: fails if a heartbeat has become dearer beside the same floors.
 
 A short run of the store's and the gateway's part of the benchmark, compared by ratio with the last
-full one that is kept (`bench/last.json`). Neighbours make ratios waver, so what counts is the best of
-a few tries, and a third more is allowed, half more for the store. `--prove` closes the
-short way of heartbeats and must find that this is dearer: a gate that cannot fail guards nothing.
+full one that is kept (`bench/last.json`). Neighbours make ratios waver, so what counts is the best
+of a few tries, and a third more is allowed, half more for the store. `--prove` closes the short way
+of heartbeats and must find that this is dearer: a gate that cannot fail guards nothing.
 """
 
 from __future__ import annotations
