@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test test-watch test-pages lint bench scale mutants faults docs clean
+.PHONY: help env up test test-watch test-pages lint bench bench-peers scale mutants faults docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -31,6 +31,16 @@ lint: env ## style, format, types
 
 bench: env ## CPU per heartbeat and bytes per node, beside the targets
 	$(BIN)/python -m bench $(ARGS)
+
+PEERS := .venv-peers/installed
+
+$(PEERS): bench/peers/requirements.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --disable-pip-version-check --quiet --require-hashes -r bench/peers/requirements.lock
+	touch $(PEERS)
+
+bench-peers: env $(PEERS) ## the same heartbeats beside a plain FastAPI registry and etcd (Debian: etcd-server)
+	$(BIN)/python -m bench.peers $(ARGS)
 
 scale: env ## 50 000 sockets, many nodes in a Cluster, how costs grow: half an hour, nothing beside it
 	$(BIN)/python -m bench.scale.sockets --nodes 10000
@@ -61,5 +71,5 @@ docs: env ## draw the diagrams, tables and panels of docs/ from the code and a r
 	$(BIN)/python -m gateway.api.asyncapi $(ARGS)
 
 clean: ## everything a working copy makes
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,11 +56,14 @@ class Load:
 
 
 class Sockets:
-    """The process that holds the node sockets."""
+    """The process that holds the machines' connections; `command` takes a port and does as
+    `bench/load.py` says."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(
+        self, port: int, command: Sequence[str] = (sys.executable, "-m", "bench.load")
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load", str(port)],
+            [*command, str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -114,11 +117,14 @@ def served(
         child.kill()
 
 
-def _counted(port: int, name: str) -> dict[str, int]:
-    if name == "floor":
-        found = _FRAMES.search(_page(port, "/"))
-        return {"fine": int(found[1])} if found else {}
+def counted(port: int) -> dict[str, int]:
+    """Heartbeats that a gateway has taken, by outcome."""
     return {o: int(float(n)) for o, n in _HEARTBEATS.findall(_page(port, "/metrics"))}
+
+
+def _frames(port: int) -> dict[str, int]:
+    found = _FRAMES.search(_page(port, "/"))
+    return {"fine": int(found[1])} if found else {}
 
 
 async def _measure(
@@ -161,18 +167,19 @@ async def _measure(
 def _beats(
     sockets: Sockets, port: int, name: str, processor: Processor, load: Load, found: Samples
 ) -> None:
-    before, used = _counted(port, name), processor.used_us()
+    count = _frames if name == "floor" else counted
+    before, used = count(port), processor.used_us()
     sockets.do(f"beat {load.clients} {load.rounds} {load.per_s}")
     time.sleep(0.3)
-    spent, after = processor.used_us() - used, _counted(port, name)
+    spent, after = processor.used_us() - used, count(port)
     for outcome, number in after.items():
         found.outcomes[outcome] = found.outcomes.get(outcome, 0) + number - before.get(outcome, 0)
-    counted = sum(after.values()) - sum(before.values())
-    if counted != load.clients * load.rounds:
+    number = sum(after.values()) - sum(before.values())
+    if number != load.clients * load.rounds:
         raise NotMeasuredError(
-            f"{name} counted {counted} heartbeats of {load.clients * load.rounds}"
+            f"{name} counted {number} heartbeats of {load.clients * load.rounds}"
         )
-    found.us_per_beat.append(spent / counted)
+    found.us_per_beat.append(spent / number)
 
 
 async def gateway_rows(directory: Path, *, quick: bool, clients: int) -> list[Row]:
