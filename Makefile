@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test test-watch lint bench bench-gate bench-peers scale mutants faults docs clean
+.PHONY: help env up test test-watch test-pages lint bench bench-gate bench-peers scale mutants \
+	faults docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -56,6 +57,9 @@ mutants: env ## break each guard in turn: the suite must fail every time
 
 test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prometheus, nginx, HAProxy
 	$(BIN)/python -m pytest tests/watch $(ARGS)
+
+test-pages: env ## the pages in a real browser: all of it, with 10 000 machines and pictures
+	$(BIN)/python -m pytest tests/pages -m "pages or not pages" $(ARGS)
 
 faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
