@@ -207,7 +207,7 @@ def waiting(document: Document) -> Problems:
         "gateway": {"valkey"},
         "sweeper": {"valkey"},
         "haproxy": {"gateway"},
-        "agent": {"haproxy"},
+        "agent": {"haproxy", "sweeper"},
         "grafana": {"prometheus"},
     }
     services = _services(document)

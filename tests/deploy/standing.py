@@ -126,8 +126,13 @@ class Standing:
             return process.wait()
 
     async def down(self) -> dict[str, int]:
-        """Ends all, those first that others do not wait for; exit statuses by name."""
-        return {name: await self.stop(name) for name in reversed(self.order())}
+        """Ends all as Compose does, at once those whom nobody left waits for; exit statuses."""
+        ended: dict[str, int] = {}
+        while left := [name for name in self.services if name not in ended]:
+            needed = {n for name in left for n in self.services[name].get("depends_on") or {}}
+            now = [name for name in left if name not in needed]
+            ended |= zip(now, await asyncio.gather(*map(self.stop, now)), strict=True)
+        return ended
 
     def kill(self) -> None:
         """Ends whatever is left."""

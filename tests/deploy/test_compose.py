@@ -364,11 +364,16 @@ async def test_the_composition_stands_serves_and_is_updated_without_losing_a_mac
         alerts = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text("utf-8"))
         assert loaded == [rule["alert"] for group in alerts["groups"] for rule in group["rules"]]
 
-        # As docs/compose.md says to update: one gateway after the other, then the sweepers.
+        async def haproxy_sees_both() -> bool:
+            said = re.findall(r"^Server nodes/(\S+) is (UP|DOWN)", standing.log("haproxy"), re.M)
+            return set(dict(said).values()) == {"UP"}
+
+        # As docs/compose.md says to update: one after the other.
         for name in ("gateway-1", "gateway-2", "sweeper-1", "sweeper-2"):
             assert await standing.stop(name) == 0, standing.log(name)
             standing.start(name)
             await standing.healthy([name])
+            await until(haproxy_sees_both, "HAProxy sends machines to both")
         await until(three_are_ready, "three machines are ready after the update")
         said = await asyncio.to_thread(standing.run, "cli", "nodes", "--json")
         assert said.returncode == 0, said.stderr
