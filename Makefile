@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test test-watch lint bench scale mutants faults docs clean
+.PHONY: help env up test test-watch test-deploy test-images lint bench scale mutants faults docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -44,6 +44,12 @@ mutants: env ## break each guard in turn: the suite must fail every time
 test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prometheus, nginx, HAProxy
 	$(BIN)/python -m pytest tests/watch $(ARGS)
 
+test-deploy: env ## the chart, by real Helm: shapes, meaning, a stand-in for a cluster
+	$(BIN)/python -m pytest tests/deploy -n 2 $(ARGS)
+
+test-images: env ## both images built by buildah and run, as root; writes deploy/images.txt
+	$(BIN)/python -m tests.deploy.images $(ARGS)
+
 faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
 
@@ -56,6 +62,7 @@ docs: env ## draw the diagrams, tables and panels of docs/ from the code and a r
 	$(BIN)/python -m tests.examples $(ARGS)
 	$(BIN)/python -m gateway.api.document $(ARGS)
 	$(BIN)/python -m gateway.api.asyncapi $(ARGS)
+	$(BIN)/python -m tests.deploy.document
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
