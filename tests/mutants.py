@@ -778,6 +778,11 @@ def _endpoints() -> Iterator[Mutant]:
                 "if True:\n        return suited\n",
             ),
             (
+                "what an owner is told of the fleet",
+                "told = asker.owner is not None and not labels",
+                "told = True",
+            ),
+            (
                 "an owner's counts and misses",
                 "if asker.owner is None:\n        return None\n",
                 "if True:\n        return None\n",
@@ -818,7 +823,9 @@ def _endpoints() -> Iterator[Mutant]:
         ),
         "shortfalls": (("once a second", "if known is None or self._stale(known):", "if True:"),),
     }
-    tests = tuple(f"tests/api/test_{name}.py" for name in ("roles", "selecting", "operating"))
+    tests = tuple(
+        f"tests/api/test_{name}.py" for name in ("roles", "selecting", "operating", "watching")
+    )
     for room, broken_ones in guards.items():
         for name, old, new in broken_ones:
             yield Mutant(f"api {room}: {name}", f"gateway/api/{room}.py", old, new, tests, "")
