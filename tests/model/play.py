@@ -11,6 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Life, Stage
 
+EXAMPLES, STEPS = 60, 30  # of the short play
+
 
 def play(
     stage: Stage, examples: int, steps: int, *, from_seed: int | None = None, shrink: bool = True
