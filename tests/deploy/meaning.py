@@ -134,7 +134,8 @@ def ports(objects: list[Document]) -> Problems:
                 port = container.get(probe, {}).get("httpGet", {}).get("port")
                 if port is not None and port not in _ports(workload):
                     yield f"{workload.name}: {probe} asks port {port}, which it has not"
-        yield from _addresses(workload, own, offered)
+        places = {f"{service['metadata']['namespace']}.svc" for service in services.values()}
+        yield from _addresses(workload, own, offered, places)
     for where, name, port in _backends(objects):
         if name not in services:
             yield f"{where} leads to the Service {name}, which is not there"
@@ -153,14 +154,17 @@ def ports(objects: list[Document]) -> Problems:
 
 
 def _addresses(
-    workload: Workload, own: Mapping[str, str], offered: Mapping[str, Mapping[str, int]]
+    workload: Workload,
+    own: Mapping[str, str],
+    offered: Mapping[str, Mapping[str, int]],
+    places: set[str],
 ) -> Problems:
     for variable in ("MUSTER_REDIS_URL", "MUSTER_SERVER", "MUSTER_AGENT_SERVERS"):
         for url in own.get(variable, "").split(","):
             host, _, port = urlsplit(url).netloc.rpartition("@")[2].partition(":")
-            if not host.endswith(f".{workload.namespace}.svc"):
+            service, _, place = host.partition(".")
+            if place not in places:
                 continue
-            service = host.split(".")[0]
             if int(port) not in offered.get(service, {}).values():
                 yield f"{workload.name}: {variable} is {url}, which no Service offers"
 
@@ -235,14 +239,17 @@ _AGREED = {*variables(RegistrySettings)} - {"MUSTER_REDIS_URL"}
 
 def references(objects: list[Document]) -> Problems:
     """Every secret, key, config map, volume and account that is referred to is there."""
-    secrets = {
-        name: tuple(found["stringData"]) for name, found in _named(objects, "Secret").items()
-    } | dict(FOREIGN_SECRETS)
+    made = _named(objects, "Secret")
     maps = {name: tuple(m["data"]) for name, m in _named(objects, "ConfigMap").items()}
     accounts = {*_named(objects, "ServiceAccount"), "default"}
     for workload in workloads(objects):
         if workload.spec.get("serviceAccountName", "default") not in accounts:
             yield f"{workload.name}: no account {workload.spec['serviceAccountName']}"
+        secrets = dict(FOREIGN_SECRETS) | {
+            name: tuple(found["stringData"])
+            for name, found in made.items()
+            if found["metadata"]["namespace"] == workload.namespace
+        }
         for kind, name, key in _referred(workload):
             known = secrets if kind == "secret" else maps
             if name not in known:
@@ -345,6 +352,46 @@ def grace(objects: list[Document]) -> Problems:
             jobs = AgentConfig.load(own).drain_timeout_s
             if given <= jobs:
                 yield f"{workload.name}: jobs may take {jobs:g} s, it is killed after {given} s"
+
+
+_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+
+
+def restricted(objects: list[Document]) -> Problems:
+    """What PodSecurity's policy `restricted` asks of pods; agents can't, and may live elsewhere."""
+    for workload in workloads(objects):
+        if workload.part == "agent":
+            continue
+        pod = workload.spec
+        for name in ("hostNetwork", "hostPID", "hostIPC"):
+            if pod.get(name):
+                yield f"{workload.name}: {name}"
+        for volume in pod.get("volumes", []):
+            for kind in volume.keys() - {"name"} - _VOLUMES:
+                yield f"{workload.name}: the volume {volume['name']} is a {kind}"
+        for container in workload.containers:
+            own = pod.get("securityContext", {}) | container.get("securityContext", {})
+            where = f"{workload.name}, {container['name']}"
+            if any("hostPort" in port for port in container.get("ports", [])):
+                yield f"{where}: a port of its machine"
+            if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+                yield f"{where}: may gain privileges"
+            added = set(own.get("capabilities", {}).get("add", [])) - {"NET_BIND_SERVICE"}
+            if own.get("capabilities", {}).get("drop") != ["ALL"] or added:
+                yield f"{where}: keeps capabilities"
+            if own.get("runAsNonRoot") is not True or own.get("runAsUser") == 0:
+                yield f"{where}: may run as root"
+            if own.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+                yield f"{where}: is without seccomp"
 
 
 def hardening(objects: list[Document]) -> Problems:
@@ -450,6 +497,7 @@ CHECKS: tuple[Callable[[list[Document]], Problems], ...] = (
     budgets,
     grace,
     hardening,
+    restricted,
     timeouts,
 )
 """All but `exposed`, which asks the application, and those of tests/deploy/talking.py."""

@@ -61,6 +61,19 @@ OTHERS: dict[str, dict[str, Any]] = {
             "gatewayFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
         },
     },
+    "agents in a namespace of their own": {
+        "secrets": {"requireJoinToken": True},
+        "agent": {
+            "enabled": True,
+            "hostNetwork": False,
+            "namespace": "gpu-agents",
+            "joinTokenSecret": "muster-join-token",
+        },
+        "networkPolicy": {
+            "enabled": True,
+            "gatewayFrom": [{"namespaceSelector": {"matchLabels": {"team": "schedulers"}}}],
+        },
+    },
     "settings": {
         "settings": {"MUSTER_HEARTBEAT_INTERVAL_S": 10},
         "gateway": {
@@ -201,6 +214,14 @@ def _writable(objects: list[Document]) -> None:
 
 def _latest(objects: list[Document]) -> None:
     _container(objects)["image"] = "registry.example.com/muster:latest"
+
+
+def _folder(objects: list[Document]) -> None:
+    _gateway(objects)["volumes"].append({"name": "x", "hostPath": {"path": "/srv"}})
+
+
+def _side_car(objects: list[Document]) -> None:
+    _gateway(objects)["containers"].append({"name": "proxy", "image": "proxy:1"})
 
 
 def _everybody_from_the_store(objects: list[Document]) -> None:
@@ -413,6 +434,21 @@ BROKEN = (
     Broken("root", "dev", _root, meaning.hardening),
     Broken("a writable root", "dev", _writable, meaning.hardening),
     Broken("an image that is not pinned", "dev", _latest, meaning.hardening),
+    Broken("a folder of the machine", "ha", _folder, meaning.restricted),
+    Broken("a container beside it that may gain privileges", "ha", _side_car, meaning.restricted),
+    Broken(
+        "the machine's network",
+        "ha",
+        _set("Deployment", "-sweeper", "spec", "template", "spec", "hostNetwork", to=True),
+        meaning.restricted,
+    ),
+    Broken(
+        "agents whose token is in another namespace",
+        "dev",
+        _set("DaemonSet", "-agent", "metadata", "namespace", to="elsewhere"),
+        meaning.references,
+        {"agent": {"enabled": True}, "secrets": {"requireJoinToken": True}},
+    ),
     Broken(
         "nginx's 60 s",
         "ha",

@@ -23,6 +23,9 @@ labels:
   {{- end }}
 annotations:
   checksum/config: {{ include "muster.settings" . | sha256sum }}
+  {{- if eq .part "gateway" }}
+  checksum/secrets: {{ pick .top.Values.secrets "fleetSecret" "joinTokens" | toJson | sha256sum }}
+  {{- end }}
   {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
