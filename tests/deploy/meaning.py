@@ -6,6 +6,7 @@ They are pure; tests run them on every example, and on examples broken on purpos
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -420,21 +421,33 @@ def hardening(objects: list[Document]) -> Problems:
                 yield f"{where}: its image {image} is not pinned"
 
 
+# How each controller is told for how long a socket may be silent. Traefik sets no such limit.
+_WAITS = {
+    "nginx.ingress.kubernetes.io/": "proxy-read-timeout",
+    "haproxy.org/": "timeout-tunnel",
+    "haproxy-ingress.github.io/": "timeout-tunnel",
+    "alb.ingress.kubernetes.io/": "load-balancer-attributes",
+}
+
+
 def timeouts(objects: list[Document]) -> Problems:
     """Sockets that are silent for as long as they may be are not cut in between."""
     for name, ingress in _named(objects, "Ingress").items():
         notes = ingress["metadata"].get("annotations", {})
-        said = [
-            _seconds(value)
-            for key, value in notes.items()
-            if re.search(r"proxy-read-timeout|timeout-tunnel|load-balancer-attributes", key)
-        ]
-        if any(seconds <= _SILENCE_S for seconds in said):
-            yield f"Ingress {name} cuts sockets after {min(said):g} s of silence"
-        if "nginx.ingress.kubernetes.io/proxy-send-timeout" in notes and not said:
-            yield f"Ingress {name} leaves nginx's 60 s as they are"
+        for controller, wait in _WAITS.items():
+            if not any(note.startswith(controller) for note in notes):
+                continue
+            seconds = _seconds(notes.get(controller + wait, "60"))
+            if seconds <= _SILENCE_S:
+                yield f"Ingress {name}: {controller}{wait}: {seconds:g} s of silence cut a socket"
         if notes.get("nginx.ingress.kubernetes.io/proxy-buffering") == "on":
             yield f"Ingress {name} keeps events back"
+    for name, service in _named(objects, "Service").items():
+        told = service["metadata"].get("annotations", {}).get("cloud.google.com/backend-config")
+        for config in json.loads(told).values() if told else ():
+            found = _named(objects, "BackendConfig").get(config, {"spec": {"timeoutSec": 30}})
+            if found["spec"]["timeoutSec"] < 3600:
+                yield f"Service {name}: its sockets are cut after {found['spec']['timeoutSec']} s"
     policies = [p["spec"]["default"] for p in _named(objects, "GCPBackendPolicy").values()]
     for name, route in _named(objects, "HTTPRoute").items():
         for rule in route["spec"]["rules"]:
