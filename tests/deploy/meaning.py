@@ -190,6 +190,29 @@ def _backends(objects: list[Document]) -> Iterator[tuple[str, str, Any]]:
             yield f"{kind} {name}", service, "http"
 
 
+def asked(objects: list[Document]) -> set[tuple[str, str]]:
+    """Every path that Kubernetes, Prometheus or a load balancer asks of a part: (part, path)."""
+    found = set()
+    for workload in workloads(objects):
+        for container in workload.containers:
+            for probe in _PROBES:
+                if "httpGet" in container.get(probe, {}):
+                    found.add((workload.part, container[probe]["httpGet"]["path"]))
+    for monitor in _named(objects, "ServiceMonitor").values():
+        part = monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
+        found |= {(part, endpoint["path"]) for endpoint in monitor["spec"]["endpoints"]}
+    for ingress in _named(objects, "Ingress").values():
+        for note, value in ingress["metadata"].get("annotations", {}).items():
+            if re.search(r"check-http$|healthcheck-path$|health-check-uri$", note):
+                found.add(("gateway", value))
+    for config in _named(objects, "BackendConfig").values():
+        found.add(("gateway", config["spec"]["healthCheck"]["requestPath"]))
+    for policy in _named(objects, "HealthCheckPolicy").values():
+        checks = policy["spec"]["default"]["config"]
+        found |= {("gateway", c["requestPath"]) for c in checks.values() if isinstance(c, dict)}
+    return found
+
+
 def settings(objects: list[Document]) -> Problems:
     """Processes know every variable they are given, and start with what it says."""
     for workload in workloads(objects):
