@@ -372,6 +372,9 @@ def grace(objects: list[Document]) -> Problems:
             drains = load(GatewaySettings, _readable(own)).drain_window_s
             if given < before + drains + 5:  # uvicorn gives answers under way five seconds
                 yield f"{workload.name}: {before:g} s, {drains:g} s of draining and 5 s > {given} s"
+            pace = _named(objects, workload.kind)[workload.name]["spec"].get("minReadySeconds", 0)
+            if pace < before + drains:
+                yield f"{workload.name}: the next one is stopped while this one still drains"
         elif workload.part == "agent":
             jobs = AgentConfig.load(own).drain_timeout_s
             if given <= jobs:
@@ -435,9 +438,14 @@ def hardening(objects: list[Document]) -> Problems:
                 yield f"{where}: may run as root"
             if not own.get("readOnlyRootFilesystem"):
                 yield f"{where}: may write to its root"
-            if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            if own.get("privileged"):
+                if workload.part != "agent":
+                    yield f"{where}: may everything"
+                if own.get("allowPrivilegeEscalation") is False:
+                    yield f"{where}: Kubernetes refuses privileged without escalation"
+            elif own.get("allowPrivilegeEscalation") is not False:
                 yield f"{where}: may gain privileges"
-            if own.get("capabilities", {}).get("drop") != ["ALL"]:
+            elif own.get("capabilities", {}).get("drop") != ["ALL"]:
                 yield f"{where}: keeps capabilities"
             image = container["image"]
             if ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest"):

@@ -2,11 +2,7 @@
 `.values` are those of the part. */}}
 
 {{- define "muster.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{- toYaml .Values.podSecurityContext -}}
 {{- end -}}
 
 {{- define "muster.containerSecurity" -}}
@@ -17,7 +13,7 @@ capabilities: {drop: [ALL]}
 
 {{- define "muster.podMetadata" -}}
 labels:
-  {{- include "muster.labels" . | nindent 2 }}
+  {{- include "muster.podLabels" . | nindent 2 }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
