@@ -13,6 +13,7 @@ from tests.mutants.rooms import (
     formats,
     gateway,
     holds,
+    life,
     operators,
     registrations,
     selecting,
@@ -24,7 +25,7 @@ from tests.mutants.rooms import (
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    sweeper, gateway, short_way, access, api, client, simulate,
+    sweeper, gateway, short_way, access, api, client, simulate, life,
 )  # fmt: skip
 
 
