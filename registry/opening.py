@@ -97,6 +97,11 @@ def explained(text: str, url: str, reached: bool) -> str:
     closed = "closed by server" in text or "reset by peer" in text.lower()
     if closed and not reached and not url.startswith("rediss"):
         return f"{text} If its port speaks TLS, MUSTER_REDIS_URL must begin with rediss"
+    if closed and not reached:  # what it said before it closed the connection may be lost with it
+        return (
+            f"{text} If the store wants a certificate of ours: MUSTER_REDIS_CERT_FILE and "
+            "MUSTER_REDIS_KEY_FILE"
+        )
     return text
 
 
