@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from tests.mutants.mutant import Mutant, guards
 
-_TESTS = tuple(f"tests/api/test_{name}.py" for name in ("roles", "selecting", "operating"))
+_TESTS = tuple(
+    f"tests/api/test_{name}.py" for name in ("roles", "selecting", "operating", "watching")
+)
 
 
 def mutants() -> Iterator[Mutant]:
@@ -18,6 +20,11 @@ def mutants() -> Iterator[Mutant]:
             "an owner's lists and selections",
             "if asker.owner is None:\n        return suited\n",
             "if True:\n        return suited\n",
+        ),
+        (
+            "what an owner is told of the fleet",
+            "told = asker.owner is not None and not labels",
+            "told = True",
         ),
         (
             "an owner's counts and misses",
