@@ -19,13 +19,14 @@ from tests.mutants.rooms import (
     selecting,
     short_way,
     simulate,
+    store,
     sweeper,
     transitions,
 )
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    sweeper, gateway, short_way, access, api, client, simulate, life,
+    store, sweeper, gateway, short_way, access, api, client, simulate, life,
 )  # fmt: skip
 
 
