@@ -171,16 +171,15 @@ class Connection:
 
     def _short(self, data: bytes, arrived: float, now: float) -> bool:
         """A heartbeat that reports nothing new, handled as it comes; False for all else, which
-        then takes the way through `run`."""
+        then takes the way through `run`, and so does what is too much: there a flood waits."""
         session, node_id = self.session, self.node_id
         if session is None or node_id is None or not self._waits:
             return False
         message = short_heartbeat(data)
         if message is None or (message.node_id is not None and message.node_id != node_id):
             return False
-        if retry_after_ms := self._messages.take(now):
-            self.refuse(ErrorCode.RATE_LIMITED, retry_after_ms=retry_after_ms)
-            return True
+        if self._messages.take(now):
+            return False
         try:
             self._pulse.offer(session, node_id, message, arrived)
         except Exception as error:  # noqa: BLE001 - our bug: say so, and go on
