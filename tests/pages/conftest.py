@@ -31,7 +31,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     ours = [item for item in items if _HERE in item.path.parents]
-    for item in ours:
+    for item in filter(pytest_asyncio.is_async_test, ours):
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     if "pages" in str(config.option.markexpr):
         return
