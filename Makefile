@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test test-watch test-pages lint bench bench-peers scale mutants faults docs clean
+.PHONY: help env up lint test test-watch test-pages test-deploy test-images mutants faults \
+	bench bench-gate bench-peers scale docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -32,6 +33,9 @@ lint: env ## style, format, types
 bench: env ## CPU per heartbeat and bytes per node, beside the targets
 	$(BIN)/python -m bench $(ARGS)
 
+bench-gate: env ## half a minute: has a heartbeat become dearer, beside the same floors?
+	$(BIN)/python -m bench.gate $(ARGS)
+
 PEERS := .venv-peers/installed
 
 $(PEERS): bench/peers/requirements.lock
@@ -57,6 +61,12 @@ test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prom
 test-pages: env ## the pages in a real browser: all of it, with 10 000 machines and pictures
 	$(BIN)/python -m pytest tests/pages -m "pages or not pages" $(ARGS)
 
+test-deploy: env ## the chart, by real Helm: shapes, meaning, a stand-in for a cluster
+	$(BIN)/python -m pytest tests/deploy -n 2 $(ARGS)
+
+test-images: env ## both images built by buildah and run, as root; writes deploy/images.txt
+	$(BIN)/python -m tests.deploy.images $(ARGS)
+
 faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
 
@@ -69,6 +79,7 @@ docs: env ## draw the diagrams, tables and panels of docs/ from the code and a r
 	$(BIN)/python -m tests.examples $(ARGS)
 	$(BIN)/python -m gateway.api.document $(ARGS)
 	$(BIN)/python -m gateway.api.asyncapi $(ARGS)
+	$(BIN)/python -m tests.deploy.document
 
 clean: ## everything a working copy makes
 	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

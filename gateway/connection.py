@@ -105,6 +105,11 @@ class Connection:
     def last_heard(self) -> float:
         return self.transport.last_heard
 
+    @property
+    def busy(self) -> bool:
+        """Whether a message is being handled just now."""
+        return not self._waits
+
     def ping(self) -> None:
         self.transport.ping()
 
@@ -114,6 +119,11 @@ class Connection:
         self.close(CloseCode.SILENT if silent else CloseCode.REGISTER_TIMEOUT)
         if silent:
             self.transport.abort_soon()
+
+    def give_way(self) -> None:
+        """Closes the socket for a newcomer; it had its time to register."""
+        self.transport.close(CloseCode.OVERLOADED.code, CloseCode.OVERLOADED.reason)
+        self.transport.abort_soon()
 
     def relay(self, change: Change) -> None:
         """A change the registry published for this socket's session."""
@@ -155,7 +165,7 @@ class Connection:
             await self._end()
 
     def _closed_below(self, code: int | None) -> None:
-        """Counts what the transport closed by itself: a frame too large, too much buffered."""
+        """Counts what was closed without `close`: too large, too much buffered, a place given."""
         if code in _CLOSED_BELOW:
             self.services.metrics.closes.labels(str(code)).inc()
 
