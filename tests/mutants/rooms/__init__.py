@@ -14,6 +14,7 @@ from tests.mutants.rooms import (
     gateway,
     holds,
     operators,
+    pages,
     registrations,
     selecting,
     short_way,
@@ -25,6 +26,7 @@ from tests.mutants.rooms import (
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
     sweeper, gateway, short_way, access, api, client, simulate,
+    pages,
 )  # fmt: skip
 
 
