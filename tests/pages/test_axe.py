@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import ViewportSize, expect
+from playwright.async_api import expect
 
 from tests.pages.conftest import Visit
+from tests.pages.judging import grave_faults, too_wide
 from tests.pages.town import Town
-from tests.pages.visitor import DESKTOP, PHONE, Visitor
+from tests.pages.visitor import DESKTOP, PHONE
 from tests.support.api import token
 
 # Fewer lines of a kind say as much, and are looked at sooner.
@@ -30,7 +30,6 @@ LOOKS = {
     "light-phone": ("light", PHONE),
 }
 SHORT_PASS = (("light-desktop", "dark-phone"), ("fleet", "node-degraded", "events"))
-GRAVE = ("serious", "critical")
 
 
 def _cases() -> list[Any]:
@@ -39,18 +38,6 @@ def _cases() -> list[Any]:
     short = [pytest.param(look, pages, id=f"{look}-in-short") for look in looks]
     return short + [
         pytest.param(look, tuple(PAGES), id=look, marks=pytest.mark.pages) for look in LOOKS
-    ]
-
-
-async def grave_faults(visitor: Visitor) -> list[str]:
-    """What axe-core finds that is serious or critical, a line for each element."""
-    result: dict[str, Any] = (await Axe().run(visitor.page)).response
-    assert len(result["passes"]) > 10  # it looked at all
-    return [
-        f"{fault['id']} ({fault['impact']}): {node['html'][:160]} – {node['failureSummary']}"
-        for fault in result["violations"]
-        if fault["impact"] in GRAVE
-        for node in fault["nodes"]
     ]
 
 
@@ -67,7 +54,7 @@ async def test_axe_finds_no_serious_fault(
         await visitor.opens(f"{town.http}{path}")
         await expect(visitor.page.locator(sign).first).to_be_visible()
         faults += [f"{name}: {fault}" for fault in await grave_faults(visitor)]
-        faults += [f"{name}: {fault}" for fault in await _too_wide(visitor, size)]
+        faults += [f"{name}: {fault}" for fault in await too_wide(visitor)]
     await visitor.opens(f"{town.http}/nodes/node-00")
     await visitor.page.get_by_role("button", name="Drain…").click()
     await expect(visitor.page.get_by_role("dialog")).to_be_visible()
@@ -83,9 +70,3 @@ async def test_axe_finds_no_serious_fault_where_a_token_is_asked_for(
     await visitor.page.goto(town.http)
     await expect(visitor.page.get_by_label("API token")).to_be_visible()
     assert not await grave_faults(visitor)
-
-
-async def _too_wide(visitor: Visitor, size: ViewportSize) -> list[str]:
-    """A page is read downwards; only tables may be wider, within themselves."""
-    width = await visitor.page.evaluate("document.documentElement.scrollWidth")
-    return [f"{width} px wide on {size['width']}"] if width > size["width"] else []
