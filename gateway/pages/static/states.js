@@ -40,5 +40,5 @@ function command(text) {
     await navigator.clipboard?.writeText(text);
     button.textContent = word("copied");
   } }, word("copy"));
-  return h("div.command", {}, h("code", {}, text), button);
+  return h("div.command", {}, h("code", { tabindex: 0 }, text), button);
 }

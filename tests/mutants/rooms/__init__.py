@@ -15,6 +15,7 @@ from tests.mutants.rooms import (
     holds,
     life,
     operators,
+    pages,
     registrations,
     selecting,
     short_way,
@@ -26,7 +27,7 @@ from tests.mutants.rooms import (
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    store, sweeper, gateway, short_way, access, api, client, simulate, life,
+    store, sweeper, gateway, short_way, access, api, client, simulate, life, pages,
 )  # fmt: skip
 
 
