@@ -17,7 +17,6 @@ from starlette.websockets import WebSocket
 
 from gateway.access import Access
 from gateway.api.routing import routes
-from gateway.clock import monotonic
 from gateway.connection import Connection
 from gateway.door import Door
 from gateway.gate import Gate
@@ -61,7 +60,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
         app.state.tail = gate.tail
         app.state.standing = gate.standing
         hub = gate.services.hub
-        door = Door(settings, measured, lambda: len(hub), monotonic)
+        door = Door(settings, measured, lambda: len(hub), gate.clock.observed)
         await gate.start()
         access.announce()
         try:
@@ -130,6 +129,7 @@ async def node_socket(websocket: WebSocket) -> None:
         ),
         address=websocket.client.host if websocket.client else "",
     )
+    websocket.state.door.meet(transport.key, connection)
     gate.sockets.add(connection)
     gate.metrics.opened.inc()
     try:

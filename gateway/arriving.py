@@ -14,7 +14,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.streaming import ABORT
-from gateway.door import Door, Limit
+from gateway.door import Door
+from gateway.limits import Limit
 from gateway.problem import ProblemError, overloaded
 
 HEAD_BYTES_MOST = 65_536

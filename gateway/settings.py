@@ -77,6 +77,11 @@ class GatewaySettings(RegistrySettings):
         "Node sockets that have not registered yet. If not given: as many as there may be "
         "sockets, as a whole fleet may come back at once.",
     )
+    sockets_chance_s: float = setting(
+        10.0,
+        "How long a socket has to register before its place is given to a newcomer for whom there "
+        "is no other; it is closed 4429.",
+    )
     select_max_cpu_percent: float | None = setting(
         None, "The busiest CPU a machine may report to be selected, unless a request says so."
     )

@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 from gateway.settings import GatewaySettings
 from muster.agent.config import AgentConfig, ConfigError
 from muster.agent.config import variable_of as agent_variable
-from registry.settings import SettingsError, load, unknown_variables
+from registry.settings import (
+    RegistrySettings,
+    SettingsError,
+    load,
+    unknown_variables,
+    variables,
+)
 from sweeper.settings import SweeperSettings
 from tests.deploy.chart import (
     FOREIGN_SECRETS,
@@ -192,7 +198,7 @@ def settings(objects: list[Document]) -> Problems:
                 yield f"{workload.name} runs {container['args']}"
             yield from (f"{workload.name}: {warning}" for warning in unknown_variables(cls, own))
             try:
-                load(cls, own)
+                load(cls, _readable(own))
             except SettingsError as error:
                 yield f"{workload.name} does not start: {error}"
         elif workload.part in ("agent", "test"):
@@ -205,22 +211,26 @@ def settings(objects: list[Document]) -> Problems:
                 AgentConfig.load(own)
             except ConfigError as error:
                 yield f"{workload.name} does not start: {error}"
-    shared: dict[str, set[str]] = {}
-    for workload in workloads(objects):
-        if workload.part in ("gateway", "sweeper"):
-            for name, value in environment(workload, objects, _URLS).items():
-                if name in _AGREED:
-                    shared.setdefault(name, set()).add(value)
-    for name, values in shared.items():
-        if len(values) > 1:
+    for name in sorted(_AGREED):
+        said = {
+            environment(workload, objects, _URLS).get(name)
+            for workload in workloads(objects)
+            if workload.part in ("gateway", "sweeper")
+        }
+        if len(said) > 1:
             yield f"gateways and sweepers do not agree on {name}"
 
 
-_AGREED = {
-    "MUSTER_REDIS_PREFIX",
-    "MUSTER_HEARTBEAT_INTERVAL_S",
-    "MUSTER_HEARTBEAT_TIMEOUT_S",
-}
+def _readable(own: Mapping[str, str]) -> dict[str, str]:
+    """The environment with files of secrets as if they were here; `references` asks for them."""
+    return {
+        name: __file__ if name.endswith("_FILE") and value.startswith("/etc/muster/") else value
+        for name, value in own.items()
+    }
+
+
+# But for who logs in there.
+_AGREED = {*variables(RegistrySettings)} - {"MUSTER_REDIS_URL"}
 
 
 def references(objects: list[Document]) -> Problems:
@@ -328,7 +338,7 @@ def grace(objects: list[Document]) -> Problems:
         if workload.part == "gateway":
             stop = workload.spec["containers"][0].get("lifecycle", {}).get("preStop", {})
             before = float(stop["exec"]["command"][1]) if stop else 0.0
-            drains = load(GatewaySettings, own).drain_window_s
+            drains = load(GatewaySettings, _readable(own)).drain_window_s
             if given < before + drains + 5:  # uvicorn gives answers under way five seconds
                 yield f"{workload.name}: {before:g} s, {drains:g} s of draining and 5 s > {given} s"
         elif workload.part == "agent":

@@ -41,6 +41,18 @@ OTHERS: dict[str, dict[str, Any]] = {
         },
         "networkPolicy": {"enabled": True},
     },
+    "a certificate for the store": {
+        "store": {
+            "mode": "cluster",
+            "hosts": ["10.0.0.1:6379", "10.0.0.2:6379"],
+            "tls": {
+                "enabled": True,
+                "existingSecret": "muster-store-tls",
+                "clientCertificate": True,
+                "checkHostname": False,
+            },
+        },
+    },
     "agents and join tokens": {
         "secrets": {"requireJoinToken": True},
         "agent": {"enabled": True, "simulate": "RTX 4090:24", "labels": {"hall": 2}},
@@ -321,9 +333,33 @@ BROKEN = (
     ),
     Broken("a wrong value", "dev", _settings("MUSTER_PORT", "tcp://10.0.0.1"), meaning.settings),
     Broken(
-        "an interval that sweepers do not know",
+        "a prefix that sweepers do not know",
         "dev",
         _settings("MUSTER_REDIS_PREFIX", "other"),
+        meaning.settings,
+    ),
+    Broken(
+        "an interval that sweepers do not know",
+        "dev",
+        _settings("MUSTER_HEARTBEAT_INTERVAL_S", "10"),
+        meaning.settings,
+    ),
+    Broken(
+        "an authority that sweepers do not know",
+        "ha",
+        _settings("MUSTER_REDIS_CA_FILE", None),
+        meaning.settings,
+    ),
+    Broken(
+        "an authority that is not mounted",
+        "ha",
+        _settings("MUSTER_REDIS_CA_FILE", "/etc/muster/store-tls/authority.crt"),
+        meaning.references,
+    ),
+    Broken(
+        "a store by TLS and certificates for one without",
+        "ha",
+        _variable("Deployment", "-gateway", "MUSTER_REDIS_URL", "redis://h:6379/0"),
         meaning.settings,
     ),
     Broken(

@@ -120,7 +120,15 @@ MUSTER_TLS_KEY_FILE: /etc/muster/tls/tls.key
 {{- end }}
 {{- end -}}
 
-{{/* TODO-STORE-TLS */}}
+{{/* Whom to believe the store's certificate, and what to show it. */}}
 {{- define "muster.storeTlsSettings" -}}
-{}
+{{- $tls := .Values.store.tls -}}
+{{- if $tls.existingSecret }}
+MUSTER_REDIS_CA_FILE: /etc/muster/store-tls/ca.crt
+{{- end }}
+{{- if $tls.clientCertificate }}
+MUSTER_REDIS_CERT_FILE: /etc/muster/store-tls/tls.crt
+MUSTER_REDIS_KEY_FILE: /etc/muster/store-tls/tls.key
+{{- end }}
+MUSTER_REDIS_CHECK_HOSTNAME: {{ $tls.checkHostname | quote }}
 {{- end -}}
