@@ -6,6 +6,7 @@ import asyncio
 import copy
 import ctypes
 import os
+import re
 import shlex
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 
 from muster.cli.children import free_ports
 from registry.embedded import find_server
+from registry.settings import variables
 from tests.deploy import units
 from tests.deploy.units import CLASSES, PORTS, PROGRAM, ROOT, SYSTEMD, Problems, Unit, unit
 from tests.support.fleet import until
@@ -132,6 +134,37 @@ def test_a_check_finds_what_it_is_for(
         found.values["RestartPreventExitStatus"] = [""]
     sentences = list(check(found))
     assert any(says in sentence for sentence in sentences), sentences
+
+
+def test_the_document_names_the_instances_that_others_look_for_and_settings_that_exist() -> None:
+    text = (ROOT / "docs" / "systemd.md").read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert (ROOT / "docs" / target).exists(), target
+    known = {name for cls in CLASSES.values() for name in variables(cls)}
+    assert set(re.findall(r"MUSTER_[A-Z_]+", text)) <= known | {"MUSTER_SERVER", "MUSTER_TOKEN"}
+    instances = set(re.findall(r"muster-(\w+@\d+)", text))
+    assert (
+        set(" ".join(re.findall(r"^for one in (.*); do", text, re.MULTILINE)).split()) == instances
+    )
+    haproxy = (ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text("utf-8")
+    prometheus = (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text("utf-8")
+    gateways = set(re.findall(r"-127\.0\.0\.1:(\d+)", haproxy))
+    scraped = set(re.findall(r"127\.0\.0\.1:(\d+)", prometheus))
+    ports = {name.split("@")[1] for name in instances}
+    assert {name.split("@")[1] for name in instances if "gateway" in name} == gateways
+    assert ports == scraped
+
+
+def test_haproxy_reads_its_file_as_the_document_has_it_changed(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "systemd.md").read_text("utf-8")
+    (change,) = re.findall(r"^sed '(.*?)' deploy/haproxy", text, re.MULTILINE)
+    file = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
+    changed = subprocess.run(["sed", change, str(file)], capture_output=True, check=True).stdout
+    assert b"\n    user haproxy\n    group haproxy\n" in changed
+    (tmp_path / "haproxy.cfg").write_bytes(changed)
+    command = [program("haproxy", "haproxy"), "-c", "-f", str(tmp_path / "haproxy.cfg")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _no_executable_memory() -> None:
