@@ -61,7 +61,7 @@ test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prom
 test-pages: env ## the pages in a real browser: all of it, with 10 000 machines and pictures
 	$(BIN)/python -m pytest tests/pages -m "pages or not pages" $(ARGS)
 
-test-deploy: env ## the chart, by real Helm: shapes, meaning, a stand-in for a cluster
+test-deploy: env ## the chart by real Helm, Compose run as processes, systemd units: shapes and meaning
 	$(BIN)/python -m pytest tests/deploy -n 2 $(ARGS)
 
 test-images: env ## both images built by buildah and run, as root; writes deploy/images.txt
