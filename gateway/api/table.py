@@ -185,6 +185,7 @@ TABLE: tuple[Endpoint, ...] = (
         Example(),
         answer=Diagnosis,
         codes=("FORBIDDEN",),
+        without_store=True,
     ),
     Endpoint(
         "POST",
