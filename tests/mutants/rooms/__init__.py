@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 from tests.mutants.rooms import (
     access,
+    agent,
     api,
     beats,
     client,
@@ -21,11 +22,13 @@ from tests.mutants.rooms import (
     store,
     sweeper,
     transitions,
+    wire,
 )
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    store, sweeper, gateway, short_way, access, api, client, simulate,
+    store, sweeper, gateway, short_way, access, api, wire, agent, client,
+    simulate,
 )  # fmt: skip
 
 
