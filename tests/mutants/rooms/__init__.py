@@ -14,7 +14,9 @@ from tests.mutants.rooms import (
     formats,
     gateway,
     holds,
+    life,
     operators,
+    pages,
     registrations,
     selecting,
     short_way,
@@ -27,8 +29,7 @@ from tests.mutants.rooms import (
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    store, sweeper, gateway, short_way, access, api, wire, agent, client,
-    simulate,
+    store, sweeper, gateway, short_way, access, api, wire, agent, client, simulate, life, pages,
 )  # fmt: skip
 
 
