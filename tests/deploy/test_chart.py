@@ -62,6 +62,12 @@ NONSENSE: tuple[tuple[dict[str, Any], str], ...] = (
     ({"store": {"mode": "redis"}}, "/store/mode"),
     ({"store": {"tls": {"enabled": True}}}, "the bundled store speaks no TLS"),
     ({"store": {"auth": {"gatewayUser": "me"}}}, "the bundled store knows muster-gateway"),
+    ({"sweeper": {"replicas": 1}}, "/sweeper/replicas"),
+    ({"sweeper": {"pdb": {"maxUnavailable": 2}}}, "sweeper.pdb.maxUnavailable: all 2"),
+    (
+        {"gateway": {"replicas": 3, "pdb": {"maxUnavailable": "70%"}}},
+        "gateway.pdb.maxUnavailable: all 3",
+    ),
     ({"gateway": {"tls": {"enabled": True}}}, "gateway.tls.secretName"),
     ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs"),
     ({"ingress": {"enabled": True, "tls": {"enabled": True}}}, "ingress.host"),
