@@ -20,6 +20,7 @@ TEXT = (ROOT / "docs" / "kubernetes.md").read_text("utf-8")
 TRIED = re.findall(r"<!-- tried -->\n```sh\n(.*?)```", TEXT, re.S)
 
 
+@pytest.mark.timeout(300)
 def test_what_the_page_calls_tried_works_on_the_stand_in(tmp_path: Path) -> None:
     for name in ("helm", "deploy"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -33,7 +34,7 @@ def test_what_the_page_calls_tried_works_on_the_stand_in(tmp_path: Path) -> None
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=240,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         there = made.there()
