@@ -177,6 +177,33 @@ def test_no_controller_cuts_silent_sockets(controller: str) -> None:
         assert list(timeouts(objects)) != []
 
 
+TLS = {"gateway": {"tls": {"enabled": True, "secretName": "muster-gateway-tls"}}}
+
+
+@pytest.mark.parametrize(
+    ("controller", "annotation"),
+    [
+        ("nginx", "nginx.ingress.kubernetes.io/backend-protocol: HTTPS"),
+        ("haproxy", "haproxy.org/server-ssl: 'true'"),
+        ("haproxy-ingress", "haproxy-ingress.github.io/secure-backends: 'true'"),
+        ("alb", "alb.ingress.kubernetes.io/healthcheck-protocol: HTTPS"),
+        ("traefik", "traefik.ingress.kubernetes.io/service.serversscheme: https"),
+        ("gce", """cloud.google.com/app-protocols: '{"http": "HTTPS"}'"""),
+    ],
+)
+def test_gateways_that_speak_tls_are_spoken_to_by_tls(controller: str, annotation: str) -> None:
+    chosen = {"ingress": {"controller": controller}}
+    assert annotation in yaml.safe_dump(objects_of("ha", chosen | TLS), width=200)
+    assert annotation not in yaml.safe_dump(objects_of("ha", chosen), width=200)
+
+
+def test_googles_gateway_is_told_that_gateways_speak_tls() -> None:
+    (port,) = find(objects_of("gke", TLS), "Service", "-gateway")["spec"]["ports"]
+    assert port["appProtocol"] == "HTTPS"
+    (port,) = find(objects_of("gke"), "Service", "-gateway")["spec"]["ports"]
+    assert "appProtocol" not in port
+
+
 def test_gateways_are_scaled_down_one_at_a_time_and_late() -> None:
     scaler = find(objects_of("ha"), "HorizontalPodAutoscaler", "-gateway")["spec"]
     keda = find(objects_of("cluster"), "ScaledObject", "-gateway")["spec"]["advanced"]
