@@ -177,6 +177,23 @@ def test_no_controller_cuts_silent_sockets(controller: str) -> None:
         assert list(timeouts(objects)) != []
 
 
+@pytest.mark.parametrize(
+    ("paths", "leads"),
+    [
+        ([("/v1", "Prefix")], {"/v1", "/v1/events"}),
+        ([("/ws/node", "Exact")], {"/ws/node"}),
+        ([("/v1/nodes", "Exact")], {"/v1/nodes"}),
+    ],
+)
+def test_a_route_leads_to_what_is_exposed_and_nowhere_else(
+    paths: list[tuple[str, str]], leads: set[str]
+) -> None:
+    exposed = [{"path": path, "pathType": kind} for path, kind in paths]
+    route = find(objects_of("cluster", {"exposure": {"paths": exposed}}), "HTTPRoute", "-gateway")
+    matches = [match for rule in route["spec"]["rules"] for match in rule["matches"]]
+    assert {match["path"]["value"] for match in matches} == leads
+
+
 TLS = {"gateway": {"tls": {"enabled": True, "secretName": "muster-gateway-tls"}}}
 
 
