@@ -22,6 +22,7 @@ from gateway.arriving import ArrivingProtocol
 from gateway.descriptors import raise_limit
 from gateway.flooding import FloodedProtocol
 from gateway.gate import Gate
+from gateway.repeats import bound_libraries
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificates
 from registry.logs import configure, log
@@ -75,6 +76,7 @@ def serve(settings: GatewaySettings) -> int:
     """
     configure(settings.log_format, settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    bound_libraries()
     raise_limit()
     app = make_app(settings)
     server = Server(config_of(app, settings))
