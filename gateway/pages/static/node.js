@@ -187,7 +187,7 @@ function connection(story) {
 /** Each time its socket came to a gateway, newest first. */
 function takeovers({ events }) {
   const found = events.filter((event) => CONNECTS.has(event.type)).slice(0, 5);
-  return found.length ? h("ul.plain.timeline", {}, found.map((event) => h("li", {}, h("time", {}, instant(event.at)),
+  return found.length ? h("ul.plain.comings", {}, found.map((event) => h("li", {}, h("time", {}, instant(event.at)),
     h("div", {}, [word(`event_${event.type}`), event.gateway, event.address].filter(Boolean).join(" · "))))) : h("p.soft", {}, word("no_takeovers"));
 }
 
