@@ -5,8 +5,9 @@ only says where to look. Nothing it remembers matters: whatever it has taken and
 again by itself, and whatever it judges on stale facts is refused by the script.
 
 One thing no script can see: time that nobody observed and that is not yet written down as such,
-after an outage or a pause of this very process. Until a partition was observed again, or watched
-in vain for a gateway's whole grace, nobody there is called silent.
+after an outage or a pause of this very process, or because the store's clock stepped. Until a
+partition was observed again, or watched in vain for a gateway's whole grace, nobody there is called
+silent.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Sweeper:
         self._unasked: set[int] = set()
         self._watched_since: dict[int, float] = {}
         self._observed: set[int] = set()
+        self._shown: dict[int, tuple[int, float]] = {}  # the store's clock, ms, and ours then, s
         self._bells = {
             channel.encode(): p
             for p, channel in enumerate(registry.keys.bell_channels(list(range(PARTITIONS))))
@@ -158,7 +160,7 @@ class Sweeper:
         for status, count in counts.items():
             self.metrics.nodes.labels(status).set(count)
         await self._mass_expiry(sum(counts.values()) - counts["offline"])
-        self.metrics.held.set(len(self.held))
+        self.metrics.held.set(len(self.held - unasked))
         self.metrics.overdue.set(self._overdue_ms / 1000)
         self._overdue_ms = 0
         return sleep_s
@@ -202,6 +204,9 @@ class Sweeper:
         self.last_look = now
         for look in found:
             p = look.partition
+            if self._stepped(look, now):
+                self._watched_since.pop(p, None)
+                self._observed.discard(p)
             if not look.held:
                 self.held.discard(p)
                 self._watched_since.pop(p, None)
@@ -211,6 +216,13 @@ class Sweeper:
             self._watched_since.setdefault(p, now)
             if observe:
                 self._observed.add(p)
+
+    def _stepped(self, look: Patrolled, now: float) -> bool:
+        """Whether the store's clock went otherwise than ours since the last look: what it seems to
+        have passed over is no silence, and only a look that observes writes that down."""
+        shown, then = self._shown.get(look.partition, (look.now, now))
+        self._shown[look.partition] = look.now, now
+        return abs((look.now - shown) / 1000 - (now - then)) > self.settings.unobserved_gap_s
 
     def _blink(self) -> None:
         """There was time in which this sweeper saw nothing."""
@@ -328,9 +340,17 @@ class Sweeper:
     def _unanswered(self, error: StoreError) -> None:
         self._gateways_known = False
         self._blink()
+        if self.registry.clock.monotonic() - self.last_look > self.settings.lease_ttl_s:
+            self._let_go()
         if not self._store_lost:
             self._store_lost = True
             log(logger, logging.ERROR, "store_lost", error=str(error))
+
+    def _let_go(self) -> None:
+        """The leases have lapsed: another may hold these partitions, and counts their nodes."""
+        self.held.clear()
+        self.metrics.held.set(0)
+        self.metrics.nodes.clear()
 
     async def _listen(self) -> None:
         channels = self.registry.keys.bell_channels(list(range(PARTITIONS)))
