@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up lint test test-watch test-pages test-deploy test-images mutants faults \
+.PHONY: help env up lint test test-watch test-pages test-deploy test-images mutants faults fuzz storm \
 	bench bench-gate bench-peers scale docs clean
 
 help: ## what there is
@@ -69,6 +69,12 @@ test-images: env ## both images built by buildah and run, as root; writes deploy
 
 faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: env ## bytes that nobody meant, a minute for each reader of strangers' bytes
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+storm: env ## 20 000 nodes whose gateways all die at once; writes docs/storm.txt, nothing beside it
+	$(BIN)/python -m tests.attack.storm $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)
