@@ -26,6 +26,7 @@ from gateway.repeats import bound_libraries
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificates
 from registry.logs import configure, log
+from registry.supervisor import tell_when
 
 logger = logging.getLogger("muster.gateway")
 
@@ -93,9 +94,16 @@ async def _serve(app: Starlette, server: Server) -> None:
             os._exit(1)
         stopping.append(asyncio.create_task(_stop(app, server)))
 
+    async def ready() -> bool:
+        return server.started and all((await app.state.gate.checks())["checks"].values())
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await server.serve()
+    telling = asyncio.create_task(tell_when(ready))
+    try:
+        await server.serve()
+    finally:
+        telling.cancel()
 
 
 async def _stop(app: Starlette, server: Server) -> None:

@@ -14,7 +14,7 @@ async def test_an_admin_drains_and_resumes_with_a_reason_and_is_asked_first(
 ) -> None:
     await town.machines.register("drained-by-hand")
     for _ in range(3):
-        await town.beat("drained-by-hand")
+        await town.beats(["drained-by-hand"])
     visitor = await visit(f"{town.http}/nodes/drained-by-hand", token=token("admin"))
     page = visitor.page
     state = page.locator(".state .status")

@@ -13,18 +13,21 @@ from tests.mutants.rooms import (
     formats,
     gateway,
     holds,
+    life,
     operators,
+    pages,
     registrations,
     selecting,
     short_way,
     simulate,
+    store,
     sweeper,
     transitions,
 )
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    sweeper, gateway, short_way, access, api, client, simulate,
+    store, sweeper, gateway, short_way, access, api, client, simulate, life, pages,
 )  # fmt: skip
 
 

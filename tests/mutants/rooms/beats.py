@@ -58,7 +58,7 @@ def mutants() -> Iterator[Mutant]:
             "capacity, 'report', string.sub(ARGV[a], rest))",
         ),
         prefix="format",
-        keyword="shape",
+        keyword="shape or read_judged",
     )
     yield from guards(
         "registry/scripts/job.lua",

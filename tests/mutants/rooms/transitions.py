@@ -40,6 +40,16 @@ def mutants() -> Iterator[Mutant]:
     )
     yield from guards(
         "registry/scripts/transition.lua",
+        contract("what_follows_at_once"),
+        (
+            "what follows at once",
+            "if (from == 'draining') ~= (to == 'draining') and",
+            "if false and",
+        ),
+        ("but nothing after the end", " and to ~= 'offline' then mark(", " then mark("),
+    )
+    yield from guards(
+        "registry/scripts/transition.lua",
         contract("fences"),
         ("nobody offline keeps a key", "redis.call('DEL', KEYS[3])", "local _ = 0"),
     )
