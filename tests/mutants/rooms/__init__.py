@@ -9,6 +9,7 @@ from tests.mutants.rooms import (
     beats,
     client,
     clocks,
+    door,
     events,
     formats,
     gateway,
@@ -28,6 +29,7 @@ from tests.mutants.rooms import (
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
     store, sweeper, gateway, short_way, access, api, client, simulate, life, pages,
+    door,
 )  # fmt: skip
 
 
