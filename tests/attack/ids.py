@@ -23,7 +23,7 @@ from registry.settings import RegistrySettings
 from tests.support.fleet import registration
 
 GROWS_MOST_MIB = 16
-_AT_ONCE = 16
+_AT_ONCE = 8
 
 
 async def written(made: System, count: int, first: int = 0) -> None:
