@@ -10,6 +10,7 @@ from tests.mutants.rooms import (
     beats,
     client,
     clocks,
+    door,
     events,
     formats,
     gateway,
@@ -30,6 +31,7 @@ from tests.mutants.rooms import (
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
     store, sweeper, gateway, short_way, access, api, wire, agent, client, simulate, life, pages,
+    door,
 )  # fmt: skip
 
 
