@@ -24,7 +24,7 @@ from gateway.flooding import FloodedProtocol
 from gateway.gate import Gate
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificates
-from registry.logs import configure, log
+from registry.logs import configure, count_bugs, log
 
 logger = logging.getLogger("muster.gateway")
 
@@ -76,6 +76,7 @@ def serve(settings: GatewaySettings) -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     raise_limit()
     app = make_app(settings)
+    count_bugs(app.state.metrics.bugs.inc)
     server = Server(config_of(app, settings))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(app, server))
