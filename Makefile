@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up test test-watch lint bench scale mutants faults docs clean
+.PHONY: help env up lint test test-watch test-pages test-deploy test-images mutants faults model \
+	bench bench-gate bench-peers scale docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -32,6 +33,19 @@ lint: env ## style, format, types
 bench: env ## CPU per heartbeat and bytes per node, beside the targets
 	$(BIN)/python -m bench $(ARGS)
 
+bench-gate: env ## half a minute: has a heartbeat become dearer, beside the same floors?
+	$(BIN)/python -m bench.gate $(ARGS)
+
+PEERS := .venv-peers/installed
+
+$(PEERS): bench/peers/requirements.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --disable-pip-version-check --quiet --require-hashes -r bench/peers/requirements.lock
+	touch $(PEERS)
+
+bench-peers: env $(PEERS) ## the same heartbeats beside a plain FastAPI registry and etcd (Debian: etcd-server)
+	$(BIN)/python -m bench.peers $(ARGS)
+
 scale: env ## 50 000 sockets, many nodes in a Cluster, how costs grow: half an hour, nothing beside it
 	$(BIN)/python -m bench.scale.sockets --nodes 10000
 	$(BIN)/python -m bench.scale.sockets --nodes 50000
@@ -43,6 +57,18 @@ mutants: env ## break each guard in turn: the suite must fail every time
 
 test-watch: env ## metrics, alerts, dashboards, load balancers, with a real Prometheus, nginx, HAProxy
 	$(BIN)/python -m pytest tests/watch $(ARGS)
+
+test-pages: env ## the pages in a real browser: all of it, with 10 000 machines and pictures
+	$(BIN)/python -m pytest tests/pages -m "pages or not pages" $(ARGS)
+
+test-deploy: env ## the chart by real Helm, Compose run as processes, systemd units: shapes and meaning
+	$(BIN)/python -m pytest tests/deploy -n 2 $(ARGS)
+
+test-images: env ## both images built by buildah and run, as root; writes deploy/images.txt
+	$(BIN)/python -m tests.deploy.images $(ARGS)
+
+model: env ## plays the model of a node's life from a new seed, which it prints
+	$(BIN)/python -m tests.model $(ARGS)
 
 faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
@@ -56,7 +82,8 @@ docs: env ## draw the diagrams, tables and panels of docs/ from the code and a r
 	$(BIN)/python -m tests.examples $(ARGS)
 	$(BIN)/python -m gateway.api.document $(ARGS)
 	$(BIN)/python -m gateway.api.asyncapi $(ARGS)
+	$(BIN)/python -m tests.deploy.document
 
 clean: ## everything a working copy makes
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

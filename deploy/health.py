@@ -1,5 +1,6 @@
 """The container's health check: 0 if the process in it answers `/healthz`, else 1.
 
+Another path may be given: `/readyz` asks whether it is ready, and not only whether it lives.
 A container runs a gateway or a sweeper and the image cannot know which, so both ports are asked. A
 gateway may speak TLS; whose certificate it shows does not matter to one who asks it on loopback.
 Only the standard library: this runs every ten seconds.
@@ -15,8 +16,8 @@ import sys
 TIMEOUT_S = 3.0
 
 
-def answers(port: int, *, tls: bool) -> bool:
-    """Whether `/healthz` on this port of loopback says 200."""
+def answers(port: int, path: str, *, tls: bool) -> bool:
+    """Whether this path on this port of loopback says 200."""
     connection: http.client.HTTPConnection
     if tls:
         context = ssl.create_default_context()
@@ -28,7 +29,7 @@ def answers(port: int, *, tls: bool) -> bool:
     else:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -36,13 +37,13 @@ def answers(port: int, *, tls: bool) -> bool:
         connection.close()
 
 
-def main() -> int:
+def main(path: str = "/healthz") -> int:
     """The exit status."""
     gateway = int(os.environ.get("MUSTER_PORT") or 8080)
     sweeper = int(os.environ.get("MUSTER_SWEEPER_PORT") or 9090)
     tls = bool(os.environ.get("MUSTER_TLS_CERT_FILE"))
-    return 0 if answers(gateway, tls=tls) or answers(sweeper, tls=False) else 1
+    return 0 if answers(gateway, path, tls=tls) or answers(sweeper, path, tls=False) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:2]))

@@ -36,7 +36,7 @@ HOW_TO_CONFIGURE = (
     "everybody in without"
 )
 _READ_METHODS = ("GET", "HEAD", "OPTIONS")
-_ALSO_FOR_READERS = re.compile(r"POST /v1/select|DELETE /v1/holds/[^/]+")
+_ALSO_FOR_READERS = re.compile(r"POST /v1/select(/explain)?|DELETE /v1/holds/[^/]+")
 _PROXIED = ("X-Forwarded-For", "Forwarded")
 """Headers of a request that a proxy passes on for somebody else."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}

@@ -17,12 +17,12 @@ from starlette.websockets import WebSocket
 
 from gateway.access import Access
 from gateway.api.routing import routes
-from gateway.clock import monotonic
 from gateway.connection import Connection
 from gateway.door import Door
 from gateway.gate import Gate
 from gateway.guard import Guard
 from gateway.metrics import Metrics
+from gateway.origins import Origins
 from gateway.pages import routing as pages
 from gateway.problem import ProblemError, on_http, on_problem, on_store_away
 from gateway.settings import GatewaySettings
@@ -61,11 +61,16 @@ def make_app(settings: GatewaySettings) -> Starlette:
         app.state.tail = gate.tail
         app.state.standing = gate.standing
         hub = gate.services.hub
-        door = Door(settings, measured, lambda: len(hub), monotonic)
+        door = Door(settings, measured, lambda: len(hub), gate.clock.observed)
         await gate.start()
         access.announce()
         try:
-            yield {"stall_clock": gate.clock, "buffers": gate.buffers, "door": door}
+            yield {
+                "stall_clock": gate.clock,
+                "buffers": gate.buffers,
+                "door": door,
+                "origins": Origins(settings),
+            }
         finally:
             await gate.stop()
             await asked.close()
@@ -131,6 +136,7 @@ async def node_socket(websocket: WebSocket) -> None:
         ),
         address=websocket.client.host if websocket.client else "",
     )
+    websocket.state.door.meet(transport.key, connection)
     gate.sockets.add(connection)
     gate.metrics.opened.inc()
     try:

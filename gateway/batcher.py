@@ -120,7 +120,7 @@ class Batcher:
     def offer(self, beat: Beat, owner: BeatOwner) -> None:
         """Takes a beat on its way; the owner will be told the answer, always exactly once."""
         waiting = _Waiting(beat, owner)
-        lane = self._lane_of(beat.node_id) if self._lanes else None
+        lane = self._lane_of(beat.node_id)
         if lane is None:
             if not self._waiting:
                 self._empty.clear()

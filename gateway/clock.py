@@ -51,12 +51,9 @@ class StallClock:
         """Whether frames read now may be older than they look."""
         return self._floor is not None
 
-    def arrival(self) -> float:
-        """The earliest instant at which what is read now may have reached this machine."""
-        return self.arrived(self.look())
-
     def arrived(self, now: float) -> float:
-        """The same for a caller who has just looked."""
+        """The earliest instant at which what is read now may have reached this machine, for a
+        caller who has just looked."""
         return now if self._floor is None else self._floor
 
     def observed(self) -> float:

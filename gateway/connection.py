@@ -105,6 +105,11 @@ class Connection:
     def last_heard(self) -> float:
         return self.transport.last_heard
 
+    @property
+    def busy(self) -> bool:
+        """Whether a message is being handled just now."""
+        return not self._waits
+
     def ping(self) -> None:
         self.transport.ping()
 
@@ -114,6 +119,11 @@ class Connection:
         self.close(CloseCode.SILENT if silent else CloseCode.REGISTER_TIMEOUT)
         if silent:
             self.transport.abort_soon()
+
+    def give_way(self) -> None:
+        """Closes the socket for a newcomer; it had its time to register."""
+        self.transport.close(CloseCode.OVERLOADED.code, CloseCode.OVERLOADED.reason)
+        self.transport.abort_soon()
 
     def relay(self, change: Change) -> None:
         """A change the registry published for this socket's session."""
@@ -155,22 +165,21 @@ class Connection:
             await self._end()
 
     def _closed_below(self, code: int | None) -> None:
-        """Counts what the transport closed by itself: a frame too large, too much buffered."""
+        """Counts what was closed without `close`: too large, too much buffered, a place given."""
         if code in _CLOSED_BELOW:
             self.services.metrics.closes.labels(str(code)).inc()
 
     def _short(self, data: bytes, arrived: float, now: float) -> bool:
         """A heartbeat that reports nothing new, handled as it comes; False for all else, which
-        then takes the way through `run`."""
+        then takes the way through `run`, and so does what is too much: there a flood waits."""
         session, node_id = self.session, self.node_id
         if session is None or node_id is None or not self._waits:
             return False
         message = short_heartbeat(data)
         if message is None or (message.node_id is not None and message.node_id != node_id):
             return False
-        if retry_after_ms := self._messages.take(now):
-            self.refuse(ErrorCode.RATE_LIMITED, retry_after_ms=retry_after_ms)
-            return True
+        if self._messages.take(now):
+            return False
         try:
             self._pulse.offer(session, node_id, message, arrived)
         except Exception as error:  # noqa: BLE001 - our bug: say so, and go on

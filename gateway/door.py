@@ -3,7 +3,11 @@
 Four limits, in this order: connections of any kind (the process's descriptors), node sockets,
 node sockets of one address, and those that did not register yet. Beyond one of them an upgrade is
 answered 503 with `Retry-After`, drawn anew each time so that those sent away do not come back
-together, and no WebSocket is made. Nobody who is inside is ever sent away for somebody else.
+together, and no WebSocket is made.
+
+Before a newcomer is refused because the gateway is full, the oldest socket that never registered
+gives its place, once it had its time (`sockets_chance_s`). Nobody who registered is ever sent away
+for somebody else, nor whose message is being handled just now.
 
 The defaults punish no fleet: there is no limit per address, as thousands of machines may share
 one, and node sockets are bounded by what the process can hold, with a tenth left for the API.
@@ -12,12 +16,13 @@ one, and node sockets are bounded by what the process can hold, with a tenth lef
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
-from enum import Enum
+from typing import Protocol
 
 from gateway.addresses import neighbourhood
 from gateway.descriptors import SPARE, most
+from gateway.limits import Limit
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
 from registry.logs import log
@@ -28,13 +33,21 @@ TELL_EVERY_S = 60.0
 _FOR_REQUESTS = (64, 1000)
 
 
-class Limit(Enum):
-    """What there were too many of; values as in `muster_shed_total`."""
+_FULL = (Limit.SOCKETS, Limit.UNREGISTERED)
 
-    CONNECTIONS = "connections"
-    SOCKETS = "sockets"
-    ADDRESS = "address"
-    UNREGISTERED = "unregistered"
+
+class Guest(Protocol):
+    """The conversation over a socket inside."""
+
+    @property
+    def registered(self) -> bool: ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message of it is being handled."""
+
+    def give_way(self) -> None:
+        """Ends the socket, as its place is needed."""
 
 
 class Door:
@@ -60,7 +73,9 @@ class Door:
         self._registered = registered
         self._metrics = metrics
         self._now = now
+        self._chance_s = settings.sockets_chance_s
         self._inside: dict[Hashable, str] = {}
+        self._waiting: OrderedDict[Hashable, tuple[float, Guest]] = OrderedDict()
         self._of_address: Counter[str] = Counter()
         self._told: dict[Limit, float] = {}
         metrics.sockets_most.set(self.sockets_most)
@@ -71,6 +86,8 @@ class Door:
     def refusal(self, address: str, connections: int) -> Limit | None:
         """The limit that keeps a node at this address out, while there are so many connections."""
         found = self._reached(address, connections)
+        if found in _FULL and self._make_room():
+            found = self._reached(address, connections)
         if found is not None:
             self.turned_away(found)
         return found
@@ -90,8 +107,14 @@ class Door:
         if place:
             self._of_address[place] += 1
 
+    def meet(self, key: Hashable, guest: Guest) -> None:
+        """The socket that `key` stands for may be spoken to; it has not registered yet."""
+        if key in self._inside:
+            self._waiting[key] = (self._now(), guest)
+
     def leave(self, key: Hashable) -> None:
         """The socket is gone; once is enough, more does no harm."""
+        self._waiting.pop(key, None)
         place = self._inside.pop(key, "")
         if place:
             self._of_address[place] -= 1
@@ -109,3 +132,24 @@ class Door:
         if self._unregistered_most and waiting >= self._unregistered_most:
             return Limit.UNREGISTERED
         return None
+
+    def _make_room(self) -> bool:
+        """Sends away the oldest that had its time and never registered; whether there was one.
+
+        Who registered is forgotten here only when their turn comes, so each costs one look.
+        """
+        now = self._now()
+        while self._waiting:
+            key, (since, guest) = next(iter(self._waiting.items()))
+            if guest.registered:
+                del self._waiting[key]
+            elif now - since < self._chance_s:
+                return False
+            elif guest.busy:
+                self._waiting[key] = (now, guest)
+                self._waiting.move_to_end(key)
+            else:
+                self.leave(key)
+                guest.give_way()
+                return True
+        return False

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.access import Access, Principal, demand, role_needed
 from gateway.addresses import neighbourhood
 from gateway.clock import monotonic
-from gateway.limits import Buckets
+from gateway.limits import Buckets, Limit
 from gateway.metrics import Metrics
 from gateway.problem import ProblemError, overloaded
 from gateway.settings import GatewaySettings
@@ -86,7 +86,7 @@ class Guard:
         state["principal"] = self._admit(scope)
         state["access"] = self._access
         if self._under_way >= self._most:
-            self._metrics.shed.labels("requests").inc()
+            self._metrics.shed.labels(Limit.REQUESTS.value).inc()
             raise overloaded("this gateway answers as many requests as it can; try again later")
         self._under_way += 1
         try:

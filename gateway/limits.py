@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
+from enum import Enum
+
+
+class Limit(Enum):
+    """What there were too many of; values as in `muster_shed_total`."""
+
+    CONNECTIONS = "connections"
+    SOCKETS = "sockets"
+    ADDRESS = "address"
+    UNREGISTERED = "unregistered"
+    REQUESTS = "requests"
 
 
 class TokenBucket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from gateway.api.frames import EndReason
+from gateway.limits import Limit
 from muster.wire.closing import CloseCode
 from muster.wire.errors import ErrorCode
 from registry.measuring import SECONDS, StoreMeasures
@@ -13,7 +14,6 @@ from registry.requirement import Unfit
 from registry.tailing import Loss
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-LIMITS = ("connections", "sockets", "address", "unregistered", "requests")
 CHECKS = ("store", "subscribed", "announced", "not_draining")
 
 
@@ -38,7 +38,7 @@ class Metrics(StoreMeasures):
             "What was answered 503 because there was no place, by what there were too many of: "
             "connections of any kind, node sockets, node sockets of one address, node sockets "
             "that have not registered, requests to /v1 at a time.",
-            limit=LIMITS,
+            limit=[limit.value for limit in Limit],
         )
         self.opened = self.counter("muster_sockets_opened_total", "Node sockets that were opened.")
         self.ended = self.counter(
@@ -147,4 +147,4 @@ class Metrics(StoreMeasures):
     def turned_away(self) -> int:
         """What was answered 503 for want of a place since the start."""
         value = self.registry.get_sample_value
-        return round(sum(value("muster_shed_total", {"limit": each}) or 0 for each in LIMITS))
+        return round(sum(value("muster_shed_total", {"limit": each.value}) or 0 for each in Limit))

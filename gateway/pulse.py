@@ -28,7 +28,7 @@ from muster.wire.errors import ErrorCode
 from muster.wire.messages import Heartbeat, HeartbeatAck, JobResult, Register, Unregister
 from registry import capabilities as can
 from registry.errors import StoreError
-from registry.health import judge_report
+from registry.health import judge
 from registry.logs import log
 from registry.model import (
     Beat,
@@ -82,7 +82,7 @@ class Pulse:
         """Judges a heartbeat that reports nothing new of the machine, and sends it on its way."""
         services = self._connection.services
         worth = session.worth_of(services.settings.required_models)
-        verdict = judge_report(message, worth.models_ready)
+        verdict = judge(message, worth.models_ready)
         services.metrics.verdicts[verdict] += 1
         usage = message.usage
         session.seq += 1

@@ -32,6 +32,11 @@ class GatewaySettings(RegistrySettings):
         "If given, a node must show one of these, comma separated, to connect.",
         secret=True,
     )
+    node_origins: list[str] = setting(
+        [],
+        "Origins, comma separated, whose web pages may open node sockets: https://fleet.example, "
+        "or null for pages that are files. If not given: none; programs send no Origin.",
+    )
     allow_simulated: bool | None = setting(
         None,
         "Whether nodes whose GPUs are simulated are let in; they say so by the label "
@@ -76,6 +81,11 @@ class GatewaySettings(RegistrySettings):
         None,
         "Node sockets that have not registered yet. If not given: as many as there may be "
         "sockets, as a whole fleet may come back at once.",
+    )
+    sockets_chance_s: float = setting(
+        10.0,
+        "How long a socket has to register before its place is given to a newcomer for whom there "
+        "is no other; it is closed 4429.",
     )
     select_max_cpu_percent: float | None = setting(
         None, "The busiest CPU a machine may report to be selected, unless a request says so."

@@ -13,7 +13,7 @@ pause. And whatever bytes come are a sign of life, as old as the clock says they
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -198,6 +198,11 @@ class Transport:
         """Offers `short` every small text message that nothing else stands before, as it comes,
         without the way through the queue."""
         self._protocol.short = short
+
+    @property
+    def key(self) -> Hashable:
+        """What stands for this socket at the door."""
+        return self._protocol.transport
 
     async def receive(self) -> Any:
         """The next event of the socket; messages carry `arrived` (monotonic, s)."""

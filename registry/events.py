@@ -118,12 +118,14 @@ class Interest:
 
     With statuses, those that lead into or out of one of them. With labels, those of nodes that meet
     all of them, before the event or after it: who is shown nodes by label learns of it when one
-    leaves their sight, too. Events about no one node have no labels, and no id."""
+    leaves their sight, too. Events about no one node have no labels, and no id: of them only the
+    kinds in `everybodys` pass a condition on labels."""
 
     types: frozenset[str] = frozenset()
     node_ids: frozenset[str] = frozenset()
     statuses: frozenset[str] = frozenset()
     labels: tuple[LabelTest, ...] = ()
+    everybodys: frozenset[str] = frozenset()
 
     def takes(self, event: Event) -> bool:
         """Whether the event is one of those."""
@@ -136,7 +138,7 @@ class Interest:
 
     def _by_labels(self, event: Event) -> bool:
         if not event.node_id:
-            return False
+            return event.type in self.everybodys
         former = event.former_labels
         return _meet(event.labels, self.labels) or (
             former is not None and _meet(former, self.labels)

@@ -7,21 +7,14 @@ are named in that order; a missed heartbeat and a failed job are found elsewhere
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from muster.wire.messages import Heartbeat, Register
-from registry.capabilities import required_met, usable_gpus
+from muster.wire.messages import Heartbeat
+from registry.capabilities import usable_gpus
 from registry.model import Verdict
 
 
-def judge(register: Register, heartbeat: Heartbeat, required_models: Sequence[str]) -> Verdict:
-    """The verdict on `heartbeat` from the node registered as `register`, which already has
-    what the heartbeat replaced (`registry.capabilities.apply`)."""
-    return judge_report(heartbeat, required_met(register, required_models))
-
-
-def judge_report(heartbeat: Heartbeat, models_ready: bool) -> Verdict:
-    """As `judge`, for a caller who knows whether the required models are ready."""
+def judge(heartbeat: Heartbeat, models_ready: bool) -> Verdict:
+    """The verdict on `heartbeat` from a node whose required models are ready, or not
+    (`registry.capabilities.required_met`), with what this heartbeat says of them applied."""
     if not gpu_usable(heartbeat):
         return Verdict.GPU_UNAVAILABLE
     if not models_ready:

@@ -9,13 +9,13 @@ status, its life, its capacity). What a machine does not report is not held agai
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
 from registry.capabilities import ANY, CORE, GPU_MEMORY_STEPS, label_name
-from registry.model import Status
+from registry.model import Selected, Status
 from registry.subject import Subject
 
 ALTERNATIVES_MOST = 64
@@ -216,3 +216,9 @@ def _alike(name: str, capabilities: frozenset[str]) -> list[str]:
     """What the machine has of the same kind, for a person to compare."""
     head = name.partition(":")[0] + ":"
     return sorted(c for c in capabilities if c.startswith(head))[:10]
+
+
+def rank(wanted: Requirement) -> Callable[[Subject | Selected], tuple[int, float]]:
+    """The preferred in the order of preference, then the least loaded; of those that fit."""
+    places = {id_: place for place, id_ in enumerate(wanted.prefer)}
+    return lambda s: (places.get(s.node_id, len(places)), s.load / s.capacity)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -25,7 +25,7 @@ from registry.errors import StoreError, StoreUnavailable
 from registry.holding import Holding, hold_of
 from registry.model import Selected
 from registry.once import Once, Work
-from registry.requirement import Requirement, Unfit
+from registry.requirement import Requirement, Unfit, rank
 from registry.subject import Subject
 
 _ROUNDS = 8
@@ -106,7 +106,7 @@ class Selecting(Holding, Candidates, Once):
             raise
         if not taken.found and not whole:
             raise StoreUnavailable("a part of the store can't be asked, and elsewhere nobody fits")
-        return sorted(taken.found, key=_rank(wanted))
+        return sorted(taken.found, key=rank(wanted))
 
     def _return_later(self, hold_ids: Sequence[str]) -> None:
         """Gives holds back though whoever took them is being ended."""
@@ -222,21 +222,15 @@ class _Taken:
 def _ranked(wanted: Requirement, candidates: Sequence[Subject], *, spread: bool) -> list[Subject]:
     """The order in which candidates are taken; with `spread` the best of a random half first."""
     shuffled = random.sample(candidates, len(candidates))
-    rank = _rank(wanted)
+    ranked = rank(wanted)
     preferred = [s for s in shuffled if s.node_id in wanted.prefer]
     others = [s for s in shuffled if s.node_id not in wanted.prefer]
     half = -(-len(others) // 2) if spread else len(others)
     return [
-        *sorted(preferred, key=rank),
-        *sorted(others[:half], key=rank),
-        *sorted(others[half:], key=rank),
+        *sorted(preferred, key=ranked),
+        *sorted(others[:half], key=ranked),
+        *sorted(others[half:], key=ranked),
     ]
-
-
-def _rank(wanted: Requirement) -> Callable[[Subject | Selected], tuple[int, float]]:
-    """The preferred in the order of preference, then the least loaded."""
-    places = {id_: place for place, id_ in enumerate(wanted.prefer)}
-    return lambda s: (places.get(s.node_id, len(places)), s.load / s.capacity)
 
 
 def _plain(s: Subject) -> Selected:

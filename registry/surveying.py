@@ -16,12 +16,13 @@ from registry.errors import StoreUnavailable
 from registry.keys import PARTITIONS, partition_of
 from registry.listing import CursorError, Filter, Order
 from registry.model import Status
-from registry.requirement import Lack, Requirement
+from registry.requirement import Lack, Requirement, rank
 from registry.subject import Intent, Subject
 
 _PAGE = 250
 _Call = Callable[[str, Sequence[tuple[Sequence[str], Sequence[Any]]]], Awaitable[list[Any]]]
 NEAREST = 5
+BEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,16 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Why nobody fits: examined nodes by the first thing each lacks, and the nearest misses. With
-    `sampled` only so many of `total` were looked at."""
+    """Why not more fit: examined nodes by the first thing each lacks, and the nearest misses; how
+    many do fit, and the best of them. With `sampled` only so many of `total` were looked at."""
 
     counts: dict[str, int]
     nearest: list[Miss]
     examined: int
     total: int
     sampled: bool
+    fitting: int = 0
+    best: Sequence[Subject] = ()
 
 
 class Surveying(Base):
@@ -230,9 +233,9 @@ class Surveying(Base):
         others."""
         survey = await self.survey(self.settings.explain_most, detail=False, scope=scope)
         timeout = ms(self.settings.heartbeat_timeout_s)
-        misses = [
-            Miss(s, tuple(lacks)) for s in survey.subjects if (lacks := wanted.lacks(s, timeout))
-        ]
+        judged = [Miss(s, tuple(wanted.lacks(s, timeout))) for s in survey.subjects]
+        misses = [each for each in judged if each.lacks]
+        fitting = [each.subject for each in judged if not each.lacks]
         counts: dict[str, int] = {}
         for miss in misses:
             reason = miss.lacks[0].reason.value
@@ -243,6 +246,8 @@ class Surveying(Base):
             examined=len(survey.subjects),
             total=survey.total,
             sampled=not survey.exact,
+            fitting=len(fitting),
+            best=heapq.nsmallest(BEST, fitting, key=rank(wanted)),
         )
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
 
     run = Run(plan, tell)
     running = asyncio.create_task(run.outcome())
+    sayings: dict[str, dict[str, float]] = {}
     points: dict[str, tuple[Instant, dict[str, usage.Reading]]] = {}
 
     async def point(name: str) -> None:
@@ -54,6 +57,7 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
         pages = [f"http://127.0.0.1:{p}" for p in (*made.gateway_ports, *made.sweeper_ports)]
         readings = await asyncio.to_thread(usage.taken, pages, [])
         points[name] = (Instant.of(processes), readings)
+        sayings[name] = await asyncio.to_thread(_said, made.sweeper_ports)
 
     async def at(seconds: float) -> bool:
         while run.held_s < seconds and not running.done():  # noqa: ASYNC110
@@ -87,7 +91,7 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
         found["quiet"] = _between(points["quiet from"], points["quiet to"])
         found["silenced"] = _between(points["quiet to"], points["before the kill"])
         found["resident_bytes"] = points["quiet to"][0].resident
-    found["called_silent_by_sweepers"] = sum(_expiries(p) for p in made.sweeper_ports)
+    found["sweepers_said"] = sayings | {"at the end": _said(made.sweeper_ports)}
     return found
 
 
@@ -115,14 +119,26 @@ def _between(
     }  # fmt: skip
 
 
-def _expiries(port: int) -> int:
-    import re
-    import urllib.request
+_SWEEPERS_SAY = {
+    "called_silent": "muster_expiries_made_total",
+    "held_back_by_the_brake": "muster_brake_waiting",
+    "unobserved_s": "muster_unobserved_seconds",
+    "most_overdue_s": "muster_sweep_overdue_seconds",
+}
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-        text = page.read().decode()
-    match = re.search(r"^muster_expiries_made_total (\S+)$", text, re.MULTILINE)
-    return int(float(match[1])) if match else 0
+
+def _said(ports: list[int]) -> dict[str, float]:
+    """What sweepers say of themselves: how many they called silent and held back (sums), and the
+    greatest time they could not observe or were late by, in seconds."""
+    said = dict.fromkeys(_SWEEPERS_SAY, 0.0)
+    for port in ports:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            text = page.read().decode()
+        for what, name in _SWEEPERS_SAY.items():
+            match = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+            value = float(match[1]) if match else 0.0
+            said[what] = max(said[what], value) if what.endswith("_s") else said[what] + value
+    return said
 
 
 def main() -> int:

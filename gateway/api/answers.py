@@ -19,7 +19,7 @@ from registry.model import Selected, Verdict
 from registry.reading import NodeDetail
 from registry.settings import RegistrySettings
 from registry.subject import Intent, Subject
-from registry.surveying import Miss
+from registry.surveying import Miss, Shortfall
 
 
 class GpuShown(Struct, frozen=True):
@@ -165,6 +165,22 @@ class Near(Struct, frozen=True):
     lacks: list[LackShown]
 
 
+class Trial(Struct, frozen=True):
+    """Who would be selected, and why the others would not. `reasons` counts the others by the first
+    thing each lacks. Where `sampled`, all counts are of the `examined` nodes."""
+
+    matching: Annotated[int, Meta(description="How many fit.")]
+    nodes: Annotated[
+        list[Chosen], Meta(description="Of those the best, at most 100: the order of a selection.")
+    ]
+    reasons: dict[str, int]
+    nearest: Annotated[list[Near], Meta(description="Those that lack least.")]
+    examined: int
+    total: int
+    sampled: bool
+    now: int
+
+
 class Me(Struct, frozen=True):
     """Who asks, by their token, and what they may. Without tokens it is whoever may connect."""
 
@@ -268,6 +284,16 @@ def selection(found: Iterable[Selected]) -> Selection:
             for s in found
         ]
     )
+
+
+def trial(found: Shortfall, total: int, now: int) -> Trial:
+    """What a selection would find."""
+    best = [
+        Chosen(s.node_id, s.load, s.capacity, s.now - s.last_beat, s.gateway) for s in found.best
+    ]
+    nearest = [near(miss) for miss in found.nearest]
+    examined, sampled = found.examined, found.sampled
+    return Trial(found.fitting, best, found.counts, nearest, examined, total, sampled, now)
 
 
 def near(miss: Miss) -> Near:

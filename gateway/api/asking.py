@@ -14,14 +14,14 @@ from gateway.api.questions import (
     CeilingsAsked,
     EventsQuery,
     FilterBody,
+    NeedsBody,
     NodesQuery,
     RequirementQuery,
-    SelectBody,
 )
 from gateway.api.terms import LabelCondition, LabelTests
 from gateway.settings import GatewaySettings
 from registry.capabilities import requirement
-from registry.events import Interest
+from registry.events import EventType, Interest
 from registry.listing import Filter
 from registry.requirement import Ceilings, LabelTest, Requirement, Skill
 
@@ -31,7 +31,7 @@ OWNER = "owner"
 """The label that a token's owner scope goes by."""
 
 
-def wanted(body: SelectBody, settings: GatewaySettings, asker: Principal) -> Requirement:
+def wanted(body: NeedsBody, settings: GatewaySettings, asker: Principal) -> Requirement:
     """What a selection must meet."""
     short = [requirement(body.kind, body.src_lang, body.tgt_lang)] if body.kind else []
     return _within(
@@ -91,11 +91,14 @@ def meant(body: FilterBody | UnsetType, asker: Principal) -> Filter:
 def interest(query: EventsQuery, asker: Principal) -> Interest:
     """Which events a stream has."""
     labels = tuple(_label(text) for text in query.label)
+    # Owners are told when nobody watched: it is part of what their machines are judged by.
+    told = asker.owner is not None and not labels
     return Interest(
         types=frozenset(query.types),
         node_ids=frozenset(query.node_id),
         statuses=frozenset(query.status),
         labels=_within(Requirement(labels=labels), asker).labels,
+        everybodys=frozenset({EventType.UNOBSERVED} if told else ()),
     )
 
 

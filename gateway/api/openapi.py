@@ -12,7 +12,7 @@ from gateway.api import expected, recorded
 from gateway.api.endpoint import LAST_EVENT_ID, Endpoint
 from gateway.api.frames import EndShown, GapShown
 from gateway.api.problems import CODES
-from gateway.api.questions import Bulk, SelectBody
+from gateway.api.questions import Bulk, NeedsBody, SelectBody
 from gateway.api.terms import END, LabelCondition, NodeId
 from registry.measuring import program_version
 
@@ -32,6 +32,7 @@ _LAST_EVENT_ID = {
     "schema": {"type": "string", "format": "event-cursor"},
 }
 _MORE: tuple[type[msgspec.Struct], ...] = (
+    NeedsBody,
     SelectBody,
     LabelCondition,
     *Bulk.__subclasses__(),

@@ -106,8 +106,8 @@ def _if_given(name: str, schema: dict[str, str], *needs: str) -> dict[str, Any]:
     }
 
 
-class SelectBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a machine must be able to do, and how it is to be held."""
+class NeedsBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a machine must be able to do, and which are to be left out or come first."""
 
     kind: Annotated[
         terms.Kind | None,
@@ -132,15 +132,6 @@ class SelectBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = CeilingsAsked()
     avoid: Annotated[terms.Ids, about("Not these machines.")] = ()
     prefer: Annotated[terms.Ids, about("These first, in this order, if they fit.")] = ()
-    limit: Annotated[int, about("Machines at most.", ge=1, le=terms.SELECT_MOST)] = 1
-    hold_ms: Annotated[int, about("How long to hold a place on each; 0 holds none.", ge=0)] = 0
-    request_id: Annotated[
-        terms.RequestId | None,
-        about(
-            "Asked again with the same id, the same answer comes, not a second machine. Ids are "
-            "one namespace for the whole fleet: use UUIDs."
-        ),
-    ] = None
 
     schema_more: ClassVar[dict[str, Any]] = {
         "allOf": [
@@ -157,6 +148,20 @@ class SelectBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         given = self.src_lang is not None or self.tgt_lang is not None
         if given and self.kind is None:
             raise BadParameterError("kind", "asr, nmt or tts, as a language is given")
+
+
+class SelectBody(NeedsBody, frozen=True, kw_only=True):
+    """What a machine must be able to do, and how it is to be held."""
+
+    limit: Annotated[int, about("Machines at most.", ge=1, le=terms.SELECT_MOST)] = 1
+    hold_ms: Annotated[int, about("How long to hold a place on each; 0 holds none.", ge=0)] = 0
+    request_id: Annotated[
+        terms.RequestId | None,
+        about(
+            "Asked again with the same id, the same answer comes, not a second machine. Ids are "
+            "one namespace for the whole fleet: use UUIDs."
+        ),
+    ] = None
 
 
 class FilterBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

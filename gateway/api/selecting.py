@@ -7,13 +7,14 @@ import msgspec
 from gateway.api import answers, asking
 from gateway.api.endpoint import Call
 from gateway.api.nodes import seen
-from gateway.api.questions import SelectBody
+from gateway.api.questions import NeedsBody, SelectBody
 from gateway.clock import monotonic
 from gateway.problem import BadParameterError, ProblemError
 from registry.base import ms
 from registry.holding import node_of
 from registry.once import RequestReused
 from registry.requirement import Requirement
+from registry.surveying import Shortfall
 
 
 async def select(call: Call) -> answers.Selection:
@@ -44,6 +45,14 @@ async def select(call: Call) -> answers.Selection:
     return answers.selection(found)
 
 
+async def try_selection(call: Call) -> answers.Trial:
+    """Counts nothing in the metrics: nobody was refused a machine."""
+    body: NeedsBody = call.body
+    found = await _shortfall(call, asking.wanted(body, call.settings, call.who))
+    now = await call.registry.synchronise()
+    return answers.trial(found, _total(call, found), now)
+
+
 async def release_hold(call: Call) -> None:
     hold_id = call.path["hold_id"]
     missing = ProblemError(404, "HOLD_NOT_FOUND", "there is no such hold, or no more")
@@ -62,10 +71,7 @@ async def release_hold(call: Call) -> None:
 
 async def _nobody(call: Call, wanted: Requirement) -> ProblemError:
     """Says why nobody fits, and who nearly does."""
-    visible = asking.scope(call.who)
-    found = await call.shortfalls.of(
-        (wanted, call.who.owner), lambda: call.registry.shortfall(wanted, visible)
-    )
+    found = await _shortfall(call, wanted)
     lacked = max(found.counts, key=found.counts.__getitem__, default="no_nodes")
     call.metrics.empty_selections.labels(lacked).inc()
     return ProblemError(
@@ -74,8 +80,20 @@ async def _nobody(call: Call, wanted: Requirement) -> ProblemError:
         "no ready, live node can do this now",
         reasons=found.counts,
         examined=found.examined,
-        # Of a sample, the total counts everybody's machines.
-        total=found.total if call.who.owner is None else found.examined,
+        total=_total(call, found),
         sampled=found.sampled,
         nearest=[msgspec.to_builtins(answers.near(miss)) for miss in found.nearest],
     )
+
+
+async def _shortfall(call: Call, wanted: Requirement) -> Shortfall:
+    """Over the nodes that the asker may know of."""
+    visible = asking.scope(call.who)
+    return await call.shortfalls.of(
+        (wanted, call.who.owner), lambda: call.registry.shortfall(wanted, visible)
+    )
+
+
+def _total(call: Call, found: Shortfall) -> int:
+    """Of a sample, the total counts everybody's machines."""
+    return found.total if call.who.owner is None else found.examined

@@ -16,6 +16,7 @@ from gateway.api.answers import (
     NodeStory,
     Released,
     Selection,
+    Trial,
 )
 from gateway.api.endpoint import Endpoint, Example
 from gateway.api.frames import EventShown
@@ -24,6 +25,7 @@ from gateway.api.questions import (
     DrainBody,
     EventsQuery,
     LabelsBody,
+    NeedsBody,
     NodesQuery,
     ReasonQuery,
     RequirementQuery,
@@ -66,6 +68,27 @@ TABLE: tuple[Endpoint, ...] = (
             "releaseHold": {"hold_id": "/nodes/0/hold/id"},
             "showNode": {"node_id": "/nodes/0/node_id"},
         },
+    ),
+    Endpoint(
+        "POST",
+        "/v1/select/explain",
+        "explainSelection",
+        Role.READ,
+        selecting.try_selection,
+        "Try a selection: who would match, and why the others would not",
+        "Nothing is held, and no machine notices. Every node is looked at, or a random sample of a "
+        "large fleet: whoever needs a machine asks `POST /v1/select`, which costs less.",
+        Example(
+            body={
+                "kind": "asr",
+                "src_lang": "zh",
+                "labels": {"region": "eu"},
+                "min_gpu_memory_gb": 30,
+            }
+        ),
+        answer=Trial,
+        body=NeedsBody,
+        links={"showNode": {"node_id": "/nodes/0/node_id"}},
     ),
     Endpoint(
         "DELETE",

@@ -66,4 +66,7 @@ redis.call('ZADD', KEYS[5], int(math.max(alarm(n, KEYS[2], unobserved, ARGV[17])
 event(KEYS[7], ARGV[18], r[10], r[10], 'type', 'transition', 'id', id, 'from', from, 'to', to, 'reason',
   reason, 'version', int(version), 'sid', sid, 'at', int(now), 'evidence', ARGV[16])
 tell(KEYS[10], id, sid, version, to, from, reason, since, now)
+-- Into a drain that has nothing to wait for, or out of one in which the node became healthy: the next
+-- decision is called for now, and no beat or alarm need come first.
+if (from == 'draining') ~= (to == 'draining') and to ~= 'offline' then mark(KEYS[6], KEYS[11], id) end
 return { 'ok', version, since, now }

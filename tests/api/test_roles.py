@@ -30,6 +30,7 @@ LOOKS = (401, 401, 200, 200, 200, 404, 200, 404)
 ACTS = (401, 401, 403, 200, 403, 403, 200, 404)
 MATRIX: dict[str, tuple[int, ...]] = {
     "POST /v1/select": LOOKS,
+    "POST /v1/select/explain": (401, 401, 200, 200, 200, 200, 200, 200),
     "DELETE /v1/holds/{hold_id}": (401, 401, 204, 204, 204, 404, 204, 404),
     "GET /v1/nodes": (401, 401, 200, 200, 200, 200, 200, 200),
     "GET /v1/events": (401, 401, 200, 200, 200, 200, 200, 200),
@@ -48,6 +49,7 @@ MATRIX: dict[str, tuple[int, ...]] = {
 # Asked so that the answer is about the machine of that owner. "-" is the machine's owner.
 QUESTIONS: dict[str, tuple[str, Any]] = {
     "POST /v1/select": ("", {"labels": {"owner": "-"}}),
+    "POST /v1/select/explain": ("", {"labels": {"owner": "-"}}),
     "GET /v1/nodes": ("?label=owner=-", None),
     "POST /v1/fleet/release-brake": ("", {"reason": "test"}),
     "POST /v1/nodes/{node_id}/drain": ("", {"reason": "test"}),
@@ -125,6 +127,11 @@ async def test_an_owner_sees_nothing_of_others(api: Api, machines: Machines, who
     miss = (await api.ask("POST", "/v1/select", {"tts": ["fr"]}, who=who)).json()
     assert (miss["code"], miss["examined"], miss["total"]) == ("NO_AVAILABLE_NODE", 1, 1)
     assert [near["node_id"] for near in miss["nearest"]] == ["node-x"]
+    tried = (
+        await api.ask("POST", "/v1/select/explain", {"labels": {"owner": "y"}}, who=who)
+    ).json()
+    assert (tried["matching"], tried["examined"], tried["total"]) == (0, 1, 1)
+    assert [near["node_id"] for near in tried["nearest"]] == ["node-x"]
     for _ in range(20):
         found = (await api.ask("POST", "/v1/select", {"limit": 3}, who=who)).json()
         assert [node["node_id"] for node in found["nodes"]] == ["node-x"]
@@ -144,6 +151,8 @@ async def test_an_owner_is_not_told_how_many_others_there_are(
     api = Api(small)
     miss = (await api.ask("POST", "/v1/select", {"tts": ["fr"]}, who="reader of x")).json()
     assert (miss["sampled"], miss["total"], miss["examined"]) == (False, 20, 20)
+    tried = (await api.ask("POST", "/v1/select/explain", {}, who="reader of x")).json()
+    assert (tried["sampled"], tried["total"], tried["matching"]) == (False, 20, 20)
     fleet = (await api.ask("GET", "/v1/fleet", who="reader of x")).json()
     assert (fleet["sampled"], fleet["mass_expiry"], fleet["total"]) == (False, None, 20)
     assert (await api.ask("GET", "/v1/fleet")).json()["mass_expiry"]["lost"] == 30

@@ -196,6 +196,42 @@ async def test_a_miss_counts_reasons_and_names_who_nearly_fits(
     assert list(near)[-1] == "node-mute"
 
 
+async def test_a_trial_tells_who_matches_and_why_the_others_do_not(
+    api: Api, registry: Registry, machines: Machines
+) -> None:
+    small = Hardware(cpu_cores=1, memory_gb=8, gpus=(Gpu(name="T4", memory_gb=16),))
+    await machines.ready("node-busy", {"running_jobs": 1})
+    await machines.ready("node-idle")
+    await machines.ready("node-small", hardware=small)
+    await machines.ready("node-full", {"running_jobs": 2})
+    body = {"tts": ["en"], "min_gpu_memory_gb": 20}
+    tried = (await api.ask("POST", "/v1/select/explain", body)).json()
+    assert [node["node_id"] for node in tried["nodes"]] == ["node-idle", "node-busy"]
+    assert tried["matching"] == 2
+    assert tried["reasons"] == {"memory_too_small": 1, "capacity_exceeded": 1}
+    assert {near["node_id"] for near in tried["nearest"]} == {"node-small", "node-full"}
+    assert (tried["examined"], tried["total"], tried["sampled"]) == (4, 4, False)
+    first = {**body, "prefer": ["node-busy"], "avoid": ["node-idle"]}
+    tried = (await api.ask("POST", "/v1/select/explain", first)).json()
+    assert [node["node_id"] for node in tried["nodes"]] == ["node-busy"]
+    assert tried["reasons"]["avoided"] == 1
+
+
+async def test_a_trial_names_no_more_than_the_best_and_holds_nothing(
+    api: Api, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.surveying.BEST", 2)
+    for n in range(5):
+        await machines.ready(f"node-{n}", {"running_jobs": n % 2})
+    tried = (await api.ask("POST", "/v1/select/explain", {})).json()
+    assert (tried["matching"], len(tried["nodes"])) == (5, 2)
+    assert {node["load"] for node in tried["nodes"]} == {0}
+    rows = (await api.ask("GET", "/v1/nodes")).json()["nodes"]
+    assert sum(row["holds"] for row in rows) == 0
+    refused = await api.ask("POST", "/v1/select/explain", {"hold_ms": 1000})
+    assert (refused.status_code, refused.json()["parameter"]) == (400, "hold_ms")
+
+
 async def test_the_same_miss_is_looked_into_once_a_second(
     registry: Registry, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

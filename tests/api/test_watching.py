@@ -8,8 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.access import Principal
+from gateway.api import asking
+from gateway.api.questions import EventsQuery
+from muster.wire.bearer import Role
 from registry.cursor import Cursor
-from registry.events import EventType
+from registry.events import Event, EventType
 from registry.registry import Registry
 from tests.support.api import Api, Machines
 from tests.support.watcher import Frame, Frames
@@ -71,6 +75,24 @@ async def test_what_is_no_condition_is_refused(
     problem = answer.json()
     assert (answer.status_code, problem["parameter"]) == (400, parameter)
     assert problem["expected"].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("owner", "query", "told"),
+    [
+        (None, EventsQuery(), {"unobserved", "mass_expiry"}),
+        ("x", EventsQuery(), {"unobserved"}),
+        ("x", EventsQuery(label=("region=eu",)), set()),
+        ("x", EventsQuery(types=(EventType.TRANSITION,)), set()),
+        (None, EventsQuery(label=("region=eu",)), set()),
+    ],
+)
+def test_of_the_fleet_an_owner_is_told_only_when_nobody_watched(
+    owner: str | None, query: EventsQuery, told: set[str]
+) -> None:
+    wanted = asking.interest(query, Principal("who", Role.READ, owner))
+    kinds = ("unobserved", "mass_expiry")
+    assert {kind for kind in kinds if wanted.takes(Event(0, (1, 0), {"type": kind}))} == told
 
 
 async def test_an_empty_remembered_id_is_none(api: Api) -> None:

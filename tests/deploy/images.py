@@ -3,7 +3,8 @@
 There is no container engine here: buildah builds in a chroot, and what it made is run in mount
 namespaces of our own, its root remounted read-only and by the user the image names. The base is a
 stand-in, a Debian with its own Python, because the real one comes from a registry. It prints a line
-for each thing seen, and how long all of it took; the first that fails ends it.
+for each thing seen, and how long all of it took; the first that fails ends it. All of it went well:
+then deploy/images.txt says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +32,7 @@ from registry.embedded import EmbeddedStore
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muster-deploy"
+SEEN = ROOT / "deploy" / "images.txt"
 BASE = "localhost/muster-base:bookworm"
 PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
 IMAGES = {"muster": "deploy/Dockerfile", "muster-agent": "deploy/agent/Dockerfile"}
@@ -38,7 +41,14 @@ IMAGES = {"muster": "deploy/Dockerfile", "muster-agent": "deploy/agent/Dockerfil
 def main() -> int:
     """The exit status."""
     began = time.monotonic()
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.machine()}, {os.cpu_count()} CPUs")
+    for name in ("buildah", "mmdebstrap", "unshare"):
+        if shutil.which(name) is None:
+            sys.exit(
+                f"{name} is not here: apt-get install --no-install-recommends buildah mmdebstrap"
+            )
+    if os.geteuid() != 0:
+        sys.exit("only root may enter the images")
+    _print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.machine()}, {os.cpu_count()} CPUs")
     _base()
     for name, dockerfile in IMAGES.items():
         at = time.monotonic()
@@ -46,15 +56,24 @@ def main() -> int:
         _say(f"{dockerfile} builds, in {time.monotonic() - at:.0f} s")
         _described(name)
     with _mounted("muster") as server, _mounted("muster-agent") as agent:
-        _nothing_to_write(server)
-        _nothing_to_write(agent)
+        for name, image in (("muster", server), ("muster-agent", agent)):
+            _nothing_to_write(name, image)
         _runs(server, agent)
-    print(f"all of it, without the stand-in base: {time.monotonic() - began:.0f} s")
+    _print(f"all of it, without the stand-in base: {time.monotonic() - began:.0f} s")
+    SEEN.write_text("".join(f"{line}\n" for line in _PRINTED), "utf-8")
     return 0
 
 
+_PRINTED: list[str] = []
+
+
+def _print(line: str) -> None:
+    _PRINTED.append(line)
+    print(line, flush=True)
+
+
 def _say(text: str) -> None:
-    print(f"ok  {text}", flush=True)
+    _print(f"ok  {text}")
 
 
 def _buildah(*arguments: str) -> str:
@@ -185,7 +204,7 @@ def _mounted(name: str) -> Iterator[Image]:
         _buildah("rm", container)
 
 
-def _nothing_to_write(image: Image) -> None:
+def _nothing_to_write(name: str, image: Image) -> None:
     """With a read-only root there is nothing; without it, nothing of ours."""
     user = image.config["User"].split(":")[0]
     command = [
@@ -201,7 +220,7 @@ def _nothing_to_write(image: Image) -> None:
         [*command, "-writable", "-not", "-type", "l"], capture_output=True, text=True
     )
     assert done.stdout == "", done.stdout[:500]
-    _say("its user may change nothing under /opt, /usr and /etc")
+    _say(f"{name}: its user may change nothing under /opt, /usr and /etc")
 
 
 def _until(true: Callable[[], Any], what: str, running: Running) -> Any:

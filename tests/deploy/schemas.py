@@ -1,16 +1,18 @@
-"""The schemas of Kubernetes, strictly: a field that a version does not know is an error.
+"""The schemas of Kubernetes and of custom resources: a field that is not known is an error.
 
-They are those of `kubernetes-validate`, read from its wheel and judged by the validator that the
-project's other tests use.
+Those of Kubernetes are from `kubernetes-validate`, read from its wheel and judged by the validator
+that the project's other tests use; those of custom resources from npm's `@kubernetes-models`.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator
@@ -18,7 +20,9 @@ from jsonschema_rs import Draft202012Validator
 from tests.deploy.chart import Document
 from tests.deploy.tools import tools
 
-VERSIONS = ("1.28", "1.30", "1.32", "1.34", "1.37")
+VERSIONS = tuple(f"1.{minor}" for minor in range(28, 38))
+"""From the oldest the chart says to the newest whose schemas are known."""
+_CRDS = Path(__file__).with_name("crds.mjs")
 _REFERENCE = re.compile(r'#/\$defs/([^"]+)"')
 _ROOT = "kubernetes_validate/kubernetes-json-schema"
 
@@ -71,3 +75,16 @@ def problems(objects: list[Document], version: str) -> Iterator[str]:
         for error in validator.iter_errors(found):
             where = ".".join(map(str, error.instance_path))
             yield f"{name}: {where}: {error.message}"
+
+
+def custom_problems(objects: list[Document]) -> list[str]:
+    """A sentence for every custom resource that its operator would refuse or not understand."""
+    done = subprocess.run(
+        ["node", str(_CRDS), str(tools() / "node_modules")],
+        input=json.dumps([found for found in objects if custom(found)]),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.splitlines()

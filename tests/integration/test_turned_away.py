@@ -63,6 +63,25 @@ async def test_past_a_limit_an_upgrade_is_answered_503_and_nobody_inside_is_touc
     assert system.gateways[0].log().count("turned_away") == 3
 
 
+async def test_at_a_full_gateway_who_never_registers_gives_way_to_who_comes(
+    system: System,
+) -> None:
+    await system.start(sockets_most=3, sockets_chance_s=0.5)
+    async with AsyncExitStack() as inside:
+        first = await inside.enter_async_context(Node(system.ws))
+        await first.become_ready(heartbeat_ack=True)
+        old = await inside.enter_async_context(Node(system.ws))
+        await inside.enter_async_context(Node(system.ws))
+        await turned_away(system.ws)
+        await asyncio.sleep(0.6)
+        new = await inside.enter_async_context(Node(system.ws))
+        assert await old.close_code() == 4429
+        await new.become_ready()
+        await first.beat()
+        await first.hear_type("node_heartbeat_ack")
+    assert 'muster_socket_closes_total{code="4429"} 1.0' in await metrics(system.http)
+
+
 async def test_a_head_that_comes_slowly_or_never_ends_is_answered_and_hung_up(
     system: System,
 ) -> None:
@@ -109,6 +128,19 @@ async def test_a_request_nobody_can_read_is_refused_in_words_and_hung_up(system:
         assert b" 400 " in await odd.until_closed()
     assert "Traceback" not in gateway.log()
     assert 'state="unregistered"} 0.0' in await metrics(system.http)
+
+
+async def test_requests_nobody_can_read_fill_no_log(system: System) -> None:
+    await system.start(sweepers=0)
+    (gateway,) = system.gateways
+    before = len(gateway.log())
+    for bad in (b"\x00\r\n\r\n", b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"):
+        for _ in range(200):
+            async with wire(gateway.port) as stranger:
+                await stranger.send(bad)
+                async with asyncio.timeout(5):
+                    assert await stranger.reader.readline()
+    assert len(gateway.log()) - before < 5000
 
 
 FLOODS = {

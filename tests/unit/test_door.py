@@ -6,9 +6,22 @@ from typing import Any
 
 import pytest
 
-from gateway.door import TELL_EVERY_S, Door, Limit
+from gateway.door import TELL_EVERY_S, Door
+from gateway.limits import Limit
 from gateway.metrics import Metrics
 from gateway.settings import GatewaySettings
+
+
+class Waiting:
+    """A conversation that has not registered, unless it is told so."""
+
+    def __init__(self) -> None:
+        self.registered = False
+        self.busy = False
+        self.gone = False
+
+    def give_way(self) -> None:
+        self.gone = True
 
 
 class Entrance:
@@ -22,6 +35,14 @@ class Entrance:
         self.door = Door(
             made, self.metrics, lambda: self.registered, lambda: self.s, descriptors=descriptors
         )
+
+    def wait(self, *keys: str) -> list[Waiting]:
+        """Each of them comes and can be spoken to."""
+        guests = [Waiting() for _ in keys]
+        for key, guest in zip(keys, guests, strict=True):
+            assert self.come(key) is None
+            self.door.meet(key, guest)
+        return guests
 
     def come(self, key: str, address: str = "198.51.100.1", connections: int = 1) -> Limit | None:
         limit = self.door.refusal(address, connections)
@@ -74,6 +95,57 @@ def test_by_default_a_whole_fleet_may_come_from_one_address_and_register_afterwa
     assert entrance.door.sockets_most == 20_000 - 64 - 1000
     assert {entrance.come(str(n)) for n in range(18_936)} == {None}
     assert entrance.come("one more") is Limit.SOCKETS
+
+
+@pytest.mark.parametrize("limit", ["sockets_most", "sockets_unregistered"])
+def test_of_a_full_gateway_the_oldest_that_never_registered_gives_its_place_after_its_time(
+    limit: str,
+) -> None:
+    limits: dict[str, Any] = {limit: 2}
+    entrance = Entrance(sockets_chance_s=10.0, **limits)
+    old, later = entrance.wait("old", "later")
+    entrance.s += 9.9
+    assert entrance.come("x") is not None
+    assert not old.gone
+    entrance.s += 0.2
+    (new,) = entrance.wait("new")
+    assert (old.gone, later.gone) == (True, False)
+    entrance.door.leave("old")  # its socket ends later, and its place is given once
+    entrance.wait("newer")
+    assert later.gone
+    assert entrance.come("x") is not None
+    assert not new.gone
+    assert len(entrance.door) == 2
+
+
+def test_who_registered_or_is_registering_gives_no_place() -> None:
+    entrance = Entrance(sockets_most=3)
+    ready, busy, idle = entrance.wait("ready", "busy", "idle")
+    ready.registered = busy.busy = True
+    entrance.s += 60
+    entrance.wait("new")
+    assert (ready.gone, busy.gone, idle.gone) == (False, False, True)
+    assert entrance.come("x") is Limit.SOCKETS
+    busy.busy = False
+    entrance.s += 60
+    entrance.wait("newer")
+    assert busy.gone
+
+
+def test_a_place_of_one_address_is_not_made_by_sending_somebody_away() -> None:
+    entrance = Entrance(sockets_per_address=1)
+    (old,) = entrance.wait("old")
+    entrance.s += 60
+    assert entrance.come("x") is Limit.ADDRESS
+    assert not old.gone
+
+
+def test_who_has_left_is_not_waited_for() -> None:
+    entrance = Entrance(sockets_most=1)
+    entrance.wait("a")
+    entrance.door.leave("a")
+    entrance.door.meet("a", Waiting())  # its conversation begins only now
+    assert not entrance.door._waiting
 
 
 @pytest.mark.parametrize("descriptors", [16, 256, 1024, 20_000, 1_048_576])

@@ -55,6 +55,17 @@ NOT_LAB = LabelTest("pool", "not", ("lab",))
         ),
         (Interest(labels=(NOT_LAB,)), {"id": ""}, False),
         (Interest(node_ids=frozenset({"node-A"})), {"id": ""}, False),
+        (
+            Interest(labels=(IS_X,), everybodys=frozenset({"unobserved"})),
+            {"id": "", "type": "unobserved"},
+            True,
+        ),
+        (
+            Interest(labels=(IS_X,), everybodys=frozenset({"unobserved"})),
+            {"id": "", "type": "mass_expiry"},
+            False,
+        ),
+        (Interest(labels=(IS_X,), everybodys=frozenset({"transition"})), {"lab": "owner=y"}, False),
     ],
 )
 def test_an_event_is_taken_by_who_wants_it(

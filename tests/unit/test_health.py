@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from muster.wire.codec import JSON
 from muster.wire.messages import Gpu, GpuReport, Hardware, Heartbeat, Model, Register, Usage
 from muster.wire.reading import read
-from registry.capabilities import apply
+from registry.capabilities import apply, required_met
 from registry.health import judge
 from registry.model import Verdict
 
@@ -25,7 +25,7 @@ BAD, GOOD = GpuReport(healthy=False), GpuReport(healthy=True)
 
 
 def worth(register: Register = NODE, **fields: Any) -> Verdict:
-    return judge(register, Heartbeat(**fields), [])
+    return judge(Heartbeat(**fields), required_met(register, []))
 
 
 def test_a_beat_that_reports_nothing_passes_on_what_was_registered() -> None:
@@ -67,8 +67,8 @@ def test_no_core_capability_is_a_missing_model() -> None:
 
 
 def test_required_models_are_demanded_by_name() -> None:
-    assert judge(NODE, Heartbeat(), ["asr", "m"]) is Verdict.PASS
-    assert judge(NODE, Heartbeat(), ["tts"]) is Verdict.MODEL_MISSING
+    assert judge(Heartbeat(), required_met(NODE, ["asr", "m"])) is Verdict.PASS
+    assert judge(Heartbeat(), required_met(NODE, ["tts"])) is Verdict.MODEL_MISSING
 
 
 def test_a_node_may_say_that_it_is_unwell() -> None:
@@ -109,7 +109,7 @@ def test_the_gravest_failure_is_named_first() -> None:
 def test_a_frame_is_worth_what_it_reports(report: dict[str, Any], verdict: Verdict) -> None:
     heartbeat = read(json.dumps({"type": "node_heartbeat"} | report), JSON)
     assert isinstance(heartbeat, Heartbeat)
-    assert judge(apply(NODE, heartbeat), heartbeat, []) is verdict
+    assert judge(heartbeat, required_met(apply(NODE, heartbeat), [])) is verdict
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))

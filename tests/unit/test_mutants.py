@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import Mutant, broken, mutants
+from tests.mutants.mutant import Mutant, broken
+from tests.mutants.rooms import mutants
 
 ROOT = Path(__file__).parents[2]
 

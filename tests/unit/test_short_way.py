@@ -14,7 +14,7 @@ from gateway.transport import whole_text
 from muster.wire.beating import SHORT_MOST, heartbeat_of, quick_heartbeat, short_heartbeat
 from muster.wire.codec import JSON
 from registry import capabilities as can
-from registry.health import judge_report
+from registry.health import judge
 from tests.unit.test_wire_reading import BEATS
 
 PAYLOADS = st.integers(0, 70_000).map(lambda size: b"x" * size) | st.binary(max_size=300)
@@ -68,7 +68,7 @@ def test_the_short_way_reads_what_the_quick_way_reads(beat: dict[str, Any]) -> N
         quick.health_ok,
     )
     for ready in (True, False):
-        assert judge_report(short, ready) is judge_report(quick, ready)
+        assert judge(short, ready) is judge(quick, ready)
     assert can.unpack_report(can.pack_report(short)) == can.unpack_report(can.pack_report(quick))
 
 

@@ -39,7 +39,7 @@ def test_in_a_running_process_frames_arrive_when_read(loop: Loop, clock: StallCl
     for _ in range(20):
         loop.now += TICK_S
         clock.tick()
-        assert clock.arrival() == loop.now
+        assert clock.arrived(clock.look()) == loop.now
 
 
 def test_a_frame_read_after_a_stall_may_be_as_old_as_the_stall(
@@ -48,7 +48,7 @@ def test_a_frame_read_after_a_stall_may_be_as_old_as_the_stall(
     clock.tick()
     before = loop.now
     loop.now += 60
-    assert clock.arrival() == before
+    assert clock.arrived(clock.look()) == before
     assert clock.suspect
 
 
@@ -56,7 +56,7 @@ def test_the_ticker_may_find_the_stall_first(loop: Loop, clock: StallClock) -> N
     before = loop.now
     loop.now += 60
     clock.tick()
-    assert clock.arrival() == before
+    assert clock.arrived(clock.look()) == before
 
 
 def test_suspicion_ends_after_the_loop_polled_all_sockets(loop: Loop, clock: StallClock) -> None:
@@ -65,9 +65,9 @@ def test_suspicion_ends_after_the_loop_polled_all_sockets(loop: Loop, clock: Sta
     clock.tick()
     loop.turn()
     loop.turn()
-    assert clock.arrival() == before
+    assert clock.arrived(clock.look()) == before
     loop.turn()
-    assert clock.arrival() == loop.now
+    assert clock.arrived(clock.look()) == loop.now
 
 
 def test_a_second_stall_prolongs_the_first(loop: Loop, clock: StallClock) -> None:
@@ -76,7 +76,7 @@ def test_a_second_stall_prolongs_the_first(loop: Loop, clock: StallClock) -> Non
     clock.tick()
     loop.turn()
     loop.now += 60
-    assert clock.arrival() == before
+    assert clock.arrived(clock.look()) == before
     for _ in range(4):
         loop.turn()
     assert not clock.suspect
@@ -85,7 +85,7 @@ def test_a_second_stall_prolongs_the_first(loop: Loop, clock: StallClock) -> Non
 def test_short_gaps_are_no_stalls(loop: Loop, clock: StallClock) -> None:
     clock.tick()
     loop.now += GAP_S
-    assert clock.arrival() == loop.now
+    assert clock.arrived(clock.look()) == loop.now
 
 
 def test_time_stood_still_is_not_observed(loop: Loop, clock: StallClock) -> None:

@@ -2,11 +2,7 @@
 `.values` are those of the part. */}}
 
 {{- define "muster.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{- toYaml .Values.podSecurityContext -}}
 {{- end -}}
 
 {{- define "muster.containerSecurity" -}}
@@ -17,12 +13,15 @@ capabilities: {drop: [ALL]}
 
 {{- define "muster.podMetadata" -}}
 labels:
-  {{- include "muster.labels" . | nindent 2 }}
+  {{- include "muster.podLabels" . | nindent 2 }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
   checksum/config: {{ include "muster.settings" . | sha256sum }}
+  {{- if eq .part "gateway" }}
+  checksum/secrets: {{ pick .top.Values.secrets "fleetSecret" "joinTokens" | toJson | sha256sum }}
+  {{- end }}
   {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -120,7 +119,15 @@ MUSTER_TLS_KEY_FILE: /etc/muster/tls/tls.key
 {{- end }}
 {{- end -}}
 
-{{/* TODO-STORE-TLS */}}
+{{/* Whom to believe the store's certificate, and what to show it. */}}
 {{- define "muster.storeTlsSettings" -}}
-{}
+{{- $tls := .Values.store.tls -}}
+{{- if $tls.existingSecret }}
+MUSTER_REDIS_CA_FILE: /etc/muster/store-tls/ca.crt
+{{- end }}
+{{- if $tls.clientCertificate }}
+MUSTER_REDIS_CERT_FILE: /etc/muster/store-tls/tls.crt
+MUSTER_REDIS_KEY_FILE: /etc/muster/store-tls/tls.key
+{{- end }}
+MUSTER_REDIS_CHECK_HOSTNAME: {{ $tls.checkHostname | quote }}
 {{- end -}}

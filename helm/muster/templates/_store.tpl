@@ -47,6 +47,11 @@ that it stands in no object but the secret. */}}
 - name: MUSTER_REDIS_URL
   value: {{ printf "%s://%s%s" (include "muster.storeScheme" $top) (include "muster.storeHosts" $top) (include "muster.storePath" $top) | quote }}
 {{- end }}
+{{- if and (eq $store.mode "sentinel") $store.auth.sentinelUser }}
+- {name: MUSTER_REDIS_SENTINEL_USER, value: {{ $store.auth.sentinelUser | quote }}}
+- name: MUSTER_REDIS_SENTINEL_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ include "muster.storeSecret" $top }}, key: sentinel-password}}
+{{- end }}
 {{- end -}}
 
 {{/* The store's ports, for the NetworkPolicy. */}}

@@ -1,0 +1,270 @@
+"""The steps that hypothesis plays, and what is looked at after each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from registry.model import Verdict
+from registry.store import Store
+from tests.model.clock import Clock
+from tests.model.life import GAP, Place, S
+from tests.model.wire import ALL, Fate
+from tests.model.world import GATEWAYS, IDS, SWEEPERS, Session, World
+
+T = TypeVar("T")
+ACTORS = (*GATEWAYS, *SWEEPERS, "operator", "scheduler")
+_LOOKS_MOST = 12
+
+nodes = st.sampled_from(IDS)
+some = st.integers(0, 30)
+verdicts = st.sampled_from([Verdict.PASS, Verdict.PASS, Verdict.PASS, Verdict.GPU_UNAVAILABLE,
+                            Verdict.SELF_REPORTED])  # fmt: skip
+# Mostly somebody does a thing to its end; now and then they are paused at the first or second call.
+through = st.sampled_from([ALL, ALL, ALL, 0, 1])
+fates = st.sampled_from(list(Fate))
+
+
+@dataclass
+class Stage:
+    """Where the machine plays: one store, one loop, one clock for all examples of a run."""
+
+    loop: asyncio.AbstractEventLoop
+    store: Store
+    clock: Clock
+
+
+class Life(RuleBasedStateMachine):
+    """See the package."""
+
+    stage: ClassVar[Stage]
+
+    def do(self, deed: Coroutine[Any, Any, T]) -> T:
+        return self.stage.loop.run_until_complete(deed)
+
+    @initialize(first=nodes)
+    def everybody_is_there(self, first: str) -> None:
+        self.world = World(self.stage.store, self.stage.clock)
+        self.do(self.world.looking.empty())
+        self.do(self.world.looking.listens())
+        self.world.gateways.update(GATEWAYS)
+        self.do(self.world.announce())
+        self.do(self.world.act("sw1", self.world.look("sw1")))
+        self.do(self.world.act("gw1", self.world.connect(first, "gw1", "register", "h1")))
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.do(self.world.end())
+            self.do(self.world.looking.close())
+
+    def place(self, node_id: str) -> Place:
+        """What the book has of a node."""
+        return self.world.book.place(node_id)
+
+    def session(self, place: int) -> Session:
+        """One of the sockets that are open, the newest first; else the newest of all."""
+        w = self.world
+        opened = [s for s in reversed(w.sessions) if s.open] or w.sessions[-1:]
+        return opened[place % len(opened)]
+
+    def has_sessions(self) -> bool:
+        return bool(self.world.sessions)
+
+    # Nodes and their gateways
+
+    @rule(node=nodes, gateway=st.sampled_from(GATEWAYS), through=through,
+          kind=st.sampled_from(["register", "resume", "resume"]),
+          hardware=st.sampled_from(["h1", "h1", "h2"]))  # fmt: skip
+    def a_node_registers(
+        self, node: str, gateway: str, through: int, kind: str, hardware: str
+    ) -> None:
+        self.do(self.world.act(gateway, self.world.connect(node, gateway, kind, hardware), through))
+
+    @precondition(has_sessions)
+    @rule(place=some, verdict=verdicts, jobs=st.sampled_from([0, 0, 1]), through=through,
+          age=st.sampled_from([0, 0, 0, S, 44 * S, 46 * S]))  # fmt: skip
+    def a_node_beats(self, place: int, verdict: Verdict, jobs: int, through: int, age: int) -> None:
+        s = self.session(place)
+        self.do(self.world.act(s.gateway, self.world.beat(s, verdict, jobs, age), through))
+
+    @precondition(has_sessions)
+    @rule(place=some, times=st.integers(2, 5), verdict=verdicts)
+    def a_node_beats_several_times(self, place: int, times: int, verdict: Verdict) -> None:
+        s = self.session(place)
+        for _ in range(times):
+            self.do(self.world.act(s.gateway, self.world.beat(s, verdict, 0, 0)))
+
+    @precondition(has_sessions)
+    @rule(place=some, through=through)
+    def a_node_learns(self, place: int, through: int) -> None:
+        s = self.session(place)
+        self.do(self.world.act(s.gateway, self.world.learn(s), through))
+
+    @precondition(has_sessions)
+    @rule(place=some, drain=st.booleans(), through=through)
+    def a_node_unregisters(self, place: int, drain: bool, through: int) -> None:
+        s = self.session(place)
+        self.do(self.world.act(s.gateway, self.world.unregister(s, drain), through))
+
+    @precondition(has_sessions)
+    @rule(place=some, failed=st.booleans(), jobs=st.sampled_from([None, 0, 1]), hold=some,
+          through=through)  # fmt: skip
+    def a_job_ends(
+        self, place: int, failed: bool, jobs: int | None, hold: int, through: int
+    ) -> None:
+        s, holds = self.session(place), self.world.holds
+        ended = holds[hold % len(holds)] if holds else ""
+        self.do(self.world.act(s.gateway, self.world.job(s, failed, jobs, ended), through))
+
+    @rule(gateway=st.sampled_from(GATEWAYS))
+    def a_gateway_dies_or_returns(self, gateway: str) -> None:
+        self.world.gateways ^= {gateway}
+        self.do(self.world.announce())
+
+    # Operators and schedulers
+
+    @rule(node=nodes, through=through, allowed=st.sampled_from([0, 20, 3600]))
+    def an_operator_drains(self, node: str, through: int, allowed: int) -> None:
+        drain = self.world.registries["operator"].drain(node, "op", "why", allowed)
+        self.do(self.world.act("operator", _only(drain), through))
+
+    @rule(node=nodes, through=through)
+    def an_operator_resumes(self, node: str, through: int) -> None:
+        resume = self.world.registries["operator"].resume(node, "op", "why")
+        self.do(self.world.act("operator", _only(resume), through))
+
+    @rule(node=nodes, through=through)
+    def an_operator_removes(self, node: str, through: int) -> None:
+        remove = self.world.registries["operator"].remove(node, "op", "why")
+        self.do(self.world.act("operator", _only(remove), through))
+
+    @rule(node=nodes, ms=st.sampled_from([S, 30 * S]), through=through)
+    def a_scheduler_holds(self, node: str, ms: int, through: int) -> None:
+        self.do(self.world.act("scheduler", self.world.hold(node, ms), through))
+
+    @precondition(lambda self: bool(self.world.holds))
+    @rule(hold=some, through=through)
+    def a_hold_is_released(self, hold: int, through: int) -> None:
+        name = self.world.holds[hold % len(self.world.holds)]
+        release = self.world.registries["scheduler"].release_hold(name)
+        self.do(self.world.act("scheduler", _only(release), through))
+
+    @rule()
+    def a_scheduler_asks(self) -> None:
+        self.do(self.world.looking.selectable())
+
+    # Sweepers
+
+    @rule(who=st.sampled_from(SWEEPERS), observe=st.booleans(),
+          through=st.sampled_from([ALL, ALL, 0, 1, 2, 3]))  # fmt: skip
+    def a_sweeper_looks(self, who: str, observe: bool, through: int) -> None:
+        self.do(self.world.act(who, self.world.look(who, observe), through))
+
+    @rule(who=st.sampled_from(SWEEPERS))
+    def everything_is_judged(self, who: str) -> None:
+        """Once a sweeper has looked until nothing waits, no change of state is called for that was
+        not made, but of those whom another sweeper took and stopped with: they ring again."""
+        self.do(self._settle(who))
+
+    async def _settle(self, who: str) -> None:
+        w = self.world
+        await w.announce()
+        holder, until = w.book.kept.lease or (who, 0)
+        who = holder if until >= w.clock.store_now else who
+        for _ in range(_LOOKS_MOST):
+            await w.act(who, w.look(who))
+            if not await w.looking.waits():
+                break
+        else:
+            raise AssertionError("a sweeper that looks and looks does not come to rest")
+        for id_ in IDS:
+            called = w.book.called_for(id_, lambda gateway: gateway in w.gateways)
+            taken_at, by = w.book.popped.get(id_, (0, ""))
+            another_has_it = by != who and w.clock.store_now - taken_at <= 5 * S
+            nobody_heard = not w.gateways and called == ("offline", "heartbeat_timeout")
+            assert called is None or another_has_it or nobody_heard, f"{id_} is not yet {called}"
+
+    # What goes wrong
+
+    @precondition(lambda self: any(self.world.busy(who) for who in ACTORS))
+    @rule(place=some, fate=fates, through=through)
+    def somebody_goes_on(self, place: int, fate: Fate, through: int) -> None:
+        busy = [who for who in ACTORS if self.world.busy(who)]
+        self.do(self.world.go_on(busy[place % len(busy)], fate, through))
+
+    @precondition(lambda self: any(wire.late for wire in self.world.wires.values()))
+    @rule(place=some)
+    def a_late_call_is_executed(self, place: int) -> None:
+        wires = [wire for wire in self.world.wires.values() if wire.late]
+        wire = wires[place % len(wires)]
+        self.do(wire.execute(wire.late.pop(0)))
+
+    @rule(who=st.sampled_from(ACTORS), back=st.integers(1, 4))
+    def a_call_is_executed_once_more(self, who: str, back: int) -> None:
+        wire = self.world.wires[who]
+        resent = [call for call in wire.sent[-back:] if call.name != "patrol"]
+        if resent:
+            self.do(wire.execute(resent[0]))
+
+    # Time, and the store
+
+    @rule(ms=st.sampled_from([1, S, 4 * S, 6 * S, 14 * S, 31 * S, 46 * S, 61 * S, 91 * S,
+                              3601 * S, 25 * 3600 * S]))  # fmt: skip
+    def time_passes_unwatched(self, ms: int) -> None:
+        self.do(self.world.passes(ms + 1))
+
+    @rule(who=st.sampled_from(SWEEPERS), s=st.sampled_from([16, 46, 46, 61, 91, 120]),
+          beating=st.lists(some, max_size=3), verdict=verdicts)  # fmt: skip
+    def time_passes(self, who: str, s: int, beating: list[int], verdict: Verdict) -> None:
+        """Watched by a sweeper and the gateways that live, while some nodes beat."""
+        alive = {id(x): x for x in map(self.session, beating)} if self.has_sessions() else {}
+        self.do(self._watched(who, s, list(alive.values()), verdict))
+
+    async def _watched(self, who: str, s: int, beating: list[Session], verdict: Verdict) -> None:
+        w, step = self.world, GAP - S
+        for passed in range(0, s * S, step):
+            await w.passes(min(step, s * S - passed))
+            await w.announce()
+            if passed % (3 * step) == 0:
+                for x in beating:
+                    await w.act(x.gateway, w.beat(x, verdict, 0, 0))
+            await w.act(who, w.look(who))
+
+    @rule(ms=st.sampled_from([-100 * S, -10 * S, 10 * S, 100 * S]))
+    def the_stores_clock_steps(self, ms: int) -> None:
+        self.world.clock.steps(ms)
+        self.do(self.world.looking.lapse())
+
+    @rule()
+    def what_is_written_from_now_on_may_be_lost(self) -> None:
+        self.do(self.world.remember())
+
+    @precondition(lambda self: self.world.snapshot is not None)
+    @rule()
+    def the_store_fails_over(self) -> None:
+        self.do(self.world.failover())
+
+    @rule()
+    def the_store_is_emptied(self) -> None:
+        """What nobody observed before the first look is not known to anybody: it comes at once."""
+        self.do(self.world.looking.empty())
+        self.world.book.forget()
+        self.world.snapshot = None
+        self.do(self.world.announce())
+        self.do(self.world.act("sw1", self.world.look("sw1")))
+
+    # What must hold
+
+    @invariant()
+    def the_store_is_as_the_book_says(self) -> None:
+        if hasattr(self, "world"):
+            self.do(self.world.looking.compares())
+
+
+async def _only(deed: Coroutine[Any, Any, object]) -> None:
+    await deed

@@ -1,0 +1,55 @@
+"""A short play of the model, the same every time, and what longer plays found, step by step.
+
+`make model` plays on (see the package)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.model import Verdict
+from tests.model.life import S
+from tests.model.machine import Life, Stage
+from tests.model.play import EXAMPLES, STEPS, play, played
+from tests.model.stage import on_fakeredis, on_valkey
+from tests.model.wire import ALL
+from tests.support.launching import faketime_library
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(params=["valkey", "fakeredis"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """Each store whose clock can be set."""
+    on = on_fakeredis() if request.param == "fakeredis" else on_valkey(tmp_path, faketime_library())
+    with on as made:
+        yield made
+
+
+@pytest.fixture
+def life(stage: Stage) -> Iterator[Life]:
+    """A machine whose steps a test calls itself: one node is ready, and a sweeper has looked."""
+    with played(stage) as made:
+        made.everybody_is_there("node-0")
+        made.a_node_beats_several_times(0, 3, Verdict.PASS)
+        made.everything_is_judged("sw1")
+        assert made.place("node-0").indexed
+        yield made
+        made.the_store_is_as_the_book_says()
+
+
+def test_nothing_happens_that_may_never_happen(stage: Stage) -> None:
+    """The steps that lead to a failure are shown as they were played; `make model ARGS=--short`
+    plays the same and looks for fewer."""
+    play(stage, EXAMPLES if stage.store.genuine else EXAMPLES // 6, STEPS, shrink=False)
+
+
+def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) -> None:
+    life.time_passes_unwatched(S)
+    life.the_stores_clock_steps(100 * S)
+    life.a_sweeper_looks("sw1", observe=False, through=ALL)
+    life.a_sweeper_looks("sw1", observe=True, through=ALL)
+    record = life.place("node-0").record
+    assert record is not None and record.status == "ready"

@@ -1,0 +1,261 @@
+"""Everybody who has to do with a few nodes, at one store, in time that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry.errors import StoreError
+from registry.keys import partition_of
+from registry.model import (
+    Beat,
+    BeatAnswer,
+    BeatOutcome,
+    NewRegistration,
+    Registered,
+    Verdict,
+)
+from registry.registry import Registry
+from registry.settings import RegistrySettings
+from registry.store import Store
+from sweeper.loop import Sweeper
+from sweeper.metrics import SweeperMetrics
+from sweeper.settings import SweeperSettings
+from tests.model.book import Book, Kept
+from tests.model.clock import Clock
+from tests.model.looking import Looking
+from tests.model.wire import ALL, Fate, Wire
+
+P = partition_of("node-0")
+IDS = tuple(f"node-{n}" for n in range(2000) if partition_of(f"node-{n}") == P)[:3]
+GATEWAYS = ("gw1", "gw2")
+SWEEPERS = ("sw1", "sw2")
+SETTINGS = replace(RegistrySettings(), redis_prefix="model")
+CAPABILITIES = {"d1": ("any", "asr:zh"), "d2": ("any", "tts:en")}
+
+
+@dataclass
+class Session:
+    """What a gateway remembers of one socket. `relayed` is the version its node was told last."""
+
+    node_id: str
+    gateway: str
+    sid: str
+    hardware: str
+    digest: str = "d1"
+    session: int = 0
+    relayed: int = 0
+    seq: int = 0
+    verdicts: str = ""
+    drained: str = ""
+    open: bool = True
+
+
+class World:
+    """Actors take turns: each has at most one thing under way, which may wait at the wire."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.clock = clock
+        clock.begins_anew()
+        self.store = store
+        self.book = Book(IDS, lambda: clock.store_now, lambda: clock.now)
+        self.plain = Registry(store, SETTINGS)
+        self.looking = Looking(self.plain, self.book, P)
+        self.wires = {who: Wire(store, who, clock, self.book) for who in
+                      (*GATEWAYS, *SWEEPERS, "operator", "scheduler")}  # fmt: skip
+        self.registries = {who: Registry(wire, SETTINGS) for who, wire in self.wires.items()}
+        self.sweepers = {who: self._sweeper(who) for who in SWEEPERS}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.sessions: list[Session] = []
+        self.gateways: set[str] = set()
+        self.holds: list[str] = []
+        self.snapshot: tuple[dict[bytes, tuple[bytes, int]], Kept] | None = None
+        self._made = 0
+
+    def _sweeper(self, who: str) -> Sweeper:
+        settings = replace(SweeperSettings(), redis_prefix=SETTINGS.redis_prefix)
+        made = Sweeper(self.registries[who], settings, SweeperMetrics(), who)
+        self.wires[who].present = lambda gateway: (
+            gateway in made._gateways or not made._gateways_known
+        )
+        return made
+
+    def name(self, what: str) -> str:
+        """A name that nothing had before."""
+        self._made += 1
+        return f"{what}{self._made}"
+
+    # Whose turn it is
+
+    async def act(self, who: str, deed: Coroutine[Any, Any, None], through: int = ALL) -> None:
+        """Begins something; what the actor still had under way is first done to its end."""
+        await self.go_on(who)
+        self.wires[who].through = through
+        self.tasks[who] = asyncio.create_task(_forgiving(deed))
+        await self._until_still(who)
+
+    async def go_on(self, who: str, fate: Fate = Fate.DONE, through: int = ALL) -> None:
+        """Lets the call that waits through, and so many more."""
+        wire = self.wires[who]
+        if wire.waiting is None:
+            return
+        wire.through = through
+        waiting, wire.waiting = wire.waiting, None
+        waiting.set_result(fate)
+        await self._until_still(who)
+
+    async def _until_still(self, who: str) -> None:
+        wire, task = self.wires[who], self.tasks[who]
+        task.add_done_callback(lambda _: wire.still.set())
+        await wire.still.wait()
+        wire.still.clear()
+        if task.done():
+            task.result()
+
+    def busy(self, who: str) -> bool:
+        return self.wires[who].waiting is not None
+
+    async def end(self) -> None:
+        """Nobody goes on with anything."""
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+    # Gateways
+
+    async def connect(self, node_id: str, gateway: str, kind: str, hardware: str) -> None:
+        """A socket is opened, and its node registers."""
+        made = Session(node_id, gateway, self.name("sid"), hardware)
+        await self._register(made, kind)
+
+    async def _register(self, s: Session, kind: str) -> None:
+        registry = self.registries[s.gateway]
+        seen = await registry.existing(s.node_id)
+        new = NewRegistration(
+            node_id=s.node_id, sid=s.sid, gateway=s.gateway, kind=kind, registration=b"r",
+            digest=s.digest, capabilities=CAPABILITIES[s.digest], hardware_digest=s.hardware,
+            public=True, capacity=2, floor_session=s.session, floor_version=s.relayed,
+            window=s.verdicts if kind == "restore" else "",
+            intent=s.drained if kind == "restore" else "", arrived=registry.clock.monotonic(),
+        )  # fmt: skip
+        done = await registry.register(new, seen)
+        if isinstance(done, Registered):
+            s.session, s.relayed, s.seq = done.session, done.version, 0
+            s.drained = done.intent
+            if s not in self.sessions:
+                self.sessions.append(s)
+
+    async def beat(
+        self, s: Session, verdict: Verdict, jobs: int, age_ms: int, heeded: bool = True
+    ) -> None:
+        """A beat arrives at its gateway, which hands it on `age_ms` later and does what the answer
+        asks for, if it is heeded."""
+        registry = self.registries[s.gateway]
+        s.seq += 1
+        s.verdicts = (verdict.value + s.verdicts)[:5]
+        arrived = registry.clock.monotonic() - age_ms / 1000
+        (answer,) = await registry.beat([Beat(
+            s.node_id, s.sid, s.seq, arrived, verdict, jobs, 2, s.relayed, b"{}", s.session,
+        )])  # fmt: skip
+        if answer is not None and heeded:
+            await self._heed(s, answer)
+
+    async def _heed(self, s: Session, answer: BeatAnswer) -> None:
+        outcome, change = answer.outcome, answer.change
+        if outcome is BeatOutcome.TELL and change is not None:
+            assert change.version > s.relayed
+            s.relayed = change.version
+            s.drained = "told" if change.status == "draining" else ""
+        elif outcome is BeatOutcome.LOWER:
+            mended = await self.registries[s.gateway].mend(s.node_id, s.sid, s.relayed, s.drained)
+            if mended is not None:
+                assert mended.version > s.relayed, "no version is told that is not newer"
+                s.relayed = mended.version
+        elif outcome in (BeatOutcome.MISSING, BeatOutcome.OLDER, BeatOutcome.SILENT):
+            s.sid = self.name("sid")
+            await self._register(s, "revive" if outcome is BeatOutcome.SILENT else "restore")
+        elif outcome in (BeatOutcome.LEFT, BeatOutcome.FOREIGN):
+            s.open = False
+
+    async def learn(self, s: Session) -> None:
+        """The node can do something else now."""
+        digest = "d2" if s.digest == "d1" else "d1"
+        if await self.registries[s.gateway].update(
+            s.node_id, s.sid, s.digest, CAPABILITIES[s.digest], b"r", digest,
+            CAPABILITIES[digest], True, 2,
+        ):  # fmt: skip
+            s.digest = digest
+
+    async def unregister(self, s: Session, drain: bool) -> None:
+        await self.registries[s.gateway].unregister(
+            s.node_id, s.sid, drain=drain, why="", digest=s.digest,
+            capabilities=CAPABILITIES[s.digest],
+        )  # fmt: skip
+
+    async def job(self, s: Session, failed: bool, jobs: int | None, hold: str) -> None:
+        await self.registries[s.gateway].job_result(
+            s.node_id, s.sid, failed=failed, jobs=jobs, job_id=hold
+        )
+
+    async def announce(self) -> None:
+        """All living gateways say that they live."""
+        for gateway in sorted(self.gateways):
+            for _ in range(2):  # the first may find that the store's clock stepped
+                with suppress(StoreError):
+                    await self.registries[gateway].announce(gateway, {"id": gateway})
+                    break
+
+    # Schedulers
+
+    async def hold(self, node_id: str, ms: int) -> None:
+        registry = self.registries["scheduler"]
+        (subject,) = await registry.subjects([node_id])
+        if subject is not None:
+            hold = f"{len(self.holds):024x}~{node_id}"
+            self.holds.append(hold)
+            await registry.hold(subject, hold, ms)
+
+    # Sweepers
+
+    async def look(self, who: str, observe: bool = True) -> None:
+        """What a sweeper does each second (`observe`), or when a bell rings."""
+        sweeper = self.sweepers[who]
+        try:
+            if observe or not sweeper._gateways_known:
+                sweeper._gateways = set(await sweeper.registry.gateways())
+                sweeper._gateways_known = True
+            await sweeper._look([P], observe=observe and bool(sweeper._gateways))
+            sweeper._answered()
+        except StoreError as error:
+            sweeper._unanswered(error)
+
+    # Time, and what becomes of the store
+
+    async def passes(self, ms: int) -> None:
+        """Time passes, and nobody does anything."""
+        self.clock.passes(ms)
+        await self.looking.lapse()
+
+    async def failover(self) -> None:
+        """Another takes the store's place, which lacks what was written since the snapshot."""
+        assert self.snapshot is not None
+        keys, kept = self.snapshot
+        await self.looking.restore(keys)
+        self.book.kept = copy.deepcopy(kept)
+        self.book.kept.other_run = True
+
+    async def remember(self) -> None:
+        """What is written from now on may be lost."""
+        self.snapshot = (await self.looking.keys(), copy.deepcopy(self.book.kept))
+
+
+async def _forgiving(deed: Coroutine[Any, Any, None]) -> None:
+    """Ends as a process ends what the store did not answer."""
+    try:
+        await deed
+    except StoreError:
+        return

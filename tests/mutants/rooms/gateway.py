@@ -1,0 +1,89 @@
+"""A gateway records facts, and stands for its own faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.mutants.mutant import Mutant, contract, guards, unit
+
+_ACK = 'node_id, "registered", "registering", None, 1, 1, 1, 1, (), None'
+
+
+def mutants() -> Iterator[Mutant]:
+    """The guards of this room."""
+    yield from guards(
+        "gateway/admission.py",
+        unit("admission"),
+        ("a wrong token wins nothing", "if attempt.token is TokenCheck.WRONG:", "if False:"),
+        ("a later attempt is not outrun", "if live and _outrun(existing, attempt):", "if False:"),
+    )
+    yield from guards(
+        "gateway/enrolment.py",
+        contract("operating"),
+        (
+            "labels",
+            "capabilities=can.capabilities(message, labels.values)",
+            "capabilities=can.capabilities(message)",
+        ),
+    )
+    yield from guards(
+        "gateway/enrolment.py",
+        ("tests/faults/test_one_by_one.py",),
+        (
+            "acknowledged after it was written",
+            "written = await",
+            f"connection.send(RegisterAck({_ACK}))\n            written = await",
+        ),
+    )
+    yield from guards(
+        "gateway/session.py",
+        unit("session"),
+        (
+            "a random fence, no counter",
+            "return secrets.token_hex(8)",
+            "return str(next(_COUNT))",
+            (("gateway/session.py", "WINDOW = 5\n", "WINDOW = 5\n_COUNT = iter(range(9**9))\n"),),
+        ),
+        ("told once, and in order", "if change.version <= self.version:", "if False:"),
+    )
+    yield from guards(
+        "gateway/pulse.py",
+        contract("operating"),
+        ("labels seen anew", "        session.labels = known.labels\n", ""),
+        (
+            "what was not written stays new",
+            "if await self._connection.insist(write):",
+            "if await self._connection.insist(write) or True:",
+        ),
+        ("no renewal beside", "async with self._alone():  # a renewal", "if True:  # a renewal"),
+    )
+    yield from guards(
+        "gateway/batcher.py",
+        unit("batcher"),
+        (
+            "beats wait for the store",
+            "                self._park(waiting)\n",
+            "                self._answer(waiting, TOO_OLD)\n",
+        ),
+    )
+    yield from guards(
+        "gateway/gate.py",
+        ("tests/faults/test_one_by_one.py",),
+        (
+            "a gateway's standing still reaps nobody",
+            "            self.clock.observed,\n",
+            "            time.monotonic,\n",
+        ),
+    )
+    yield from guards(
+        "gateway/presence.py",
+        unit("gateway_presence"),
+        ("beats go before the gateway is back", "not await self._batcher.drain(FLUSH_S)", "False"),
+        ("living nodes beat before it is back", "began < self._not_before or", ""),
+    )
+    yield from guards(
+        "gateway/clock.py",
+        unit("stall"),
+        ("frames are as old as the standstill", "if self._floor is None else", "or"),
+        ("standing still is nobody's silence", "return self.look() - self", "return 0 * self"),
+    )

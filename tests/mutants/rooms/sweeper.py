@@ -1,0 +1,60 @@
+"""The sweeper alone judges, and only what it observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.mutants.mutant import Mutant, contract, guards, unit
+
+
+def mutants() -> Iterator[Mutant]:
+    """The guards of this room."""
+    yield from guards(
+        "sweeper/loop.py",
+        contract("sweeping"),
+        ("silence needs watching", "return partition in self._observed or", "return True or"),
+        ("no gateway, no observing", "observe=bool(self._gateways)", "observe=True"),
+    )
+    yield from guards(
+        "sweeper/brake.py",
+        unit("brake"),
+        (
+            "at once",
+            "        self._take_hold(now, partitions)\n        if not self.since:",
+            "        if not self.since:",
+        ),
+        ("a deadline", "now - self.since >= limits.most_ms or", ""),
+        ("an operator's release", " or released >= self.since", ""),
+    )
+    yield from guards(
+        "sweeper/repair.py",
+        contract("operating"),
+        ("the removed are not counted", "if not facts.removed:", "if True:"),
+    )
+    yield from guards(
+        "sweeper/repair.py",
+        contract("indexes_and_lists"),
+        ("strangers leave", "for id_, names in sorted(places.items()):", "for id_, names in ():"),
+        ("what is right stays", "if found == own:", "if True:"),
+    )
+    yield from guards(
+        "sweeper/rules.py",
+        unit("rules"),
+        (
+            "the grace of a lapsed gateway",
+            "return max(timeout, self.limits.gateway_grace_ms)",
+            "return timeout",
+        ),
+        keyword="lapsed_gateway or nothing_leads",
+    )
+    yield from guards(
+        "sweeper/rules.py",
+        unit("rules"),
+        (
+            "a later version's limits are left alone",
+            'Limits(**_known(Limits, evidence["limits"]))',
+            'Limits(**evidence["limits"])',
+        ),
+        prefix="evidence",
+        keyword="later_version or lapsed_gateway",
+    )

@@ -1,0 +1,1 @@
+"""The pages at `/` in a real browser, against real gateways and sweepers."""

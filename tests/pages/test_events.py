@@ -1,0 +1,46 @@
+"""The page of events: live, filtered, and still while it is paused."""
+
+from __future__ import annotations
+
+from playwright.async_api import expect
+
+from tests.pages.conftest import Visit
+from tests.pages.town import Town
+from tests.support.api import token
+
+
+async def test_a_paused_list_stands_still_counts_what_came_and_then_shows_it(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(f"{town.http}/events", token=token("reader"))
+    page = visitor.page
+    lines = page.locator(".events > li")
+    await expect(lines.first).to_be_visible()
+    await town.machines.register("one-event-a")
+    await expect(lines.filter(has_text="one-event-a")).to_have_count(1)
+    await page.get_by_role("button", name="Pause").click()
+    before = await lines.all_inner_texts()
+    await town.machines.register("one-event-b")
+    await expect(page.get_by_text("1 more while paused")).to_be_visible()
+    assert await lines.all_inner_texts() == before
+    await page.get_by_role("button", name="Go on").click()
+    await expect(lines.filter(has_text="one-event-b")).to_have_count(1)
+    await expect(page.get_by_text("more while paused")).to_have_count(0)
+    for node_id in ("one-event-a", "one-event-b"):
+        await town.registry.remove(node_id, "ann", "the test is over")
+
+
+async def test_events_are_filtered_by_kind_and_machine_and_the_address_says_so(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(f"{town.http}/events", token=token("reader"))
+    page = visitor.page
+    lines = page.locator(".events > li")
+    await expect(lines.first).to_be_visible()
+    await page.get_by_label("Kind").select_option("operator_drain")
+    await page.get_by_role("searchbox").fill("node-11")
+    await expect(lines).to_have_count(1)
+    await expect(lines).to_contain_text("ann: new fans")
+    other = await visit(page.url, token=token("reader"))
+    await expect(other.page.locator(".events > li")).to_have_count(1)
+    await expect(other.page.get_by_label("Kind")).to_have_value("operator_drain")

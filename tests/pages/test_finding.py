@@ -1,0 +1,94 @@
+"""Finding a machine among many: what was chosen is in the address, by mouse or by keys."""
+
+from __future__ import annotations
+
+from playwright.async_api import expect
+
+from tests.pages.conftest import Visit
+from tests.pages.town import Town
+from tests.support.api import token
+
+READER = token("reader")
+
+
+async def test_filters_search_sort_and_group_are_in_the_address_and_come_back_from_it(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(town.http, token=READER)
+    page = visitor.page
+    rows = page.locator("tr[data-node]")
+    await expect(visitor.figure("all")).to_have_text("40")
+    await expect(rows).to_have_count(40)
+    await page.locator('.figure[data-status="ready"]').click()
+    await expect(rows).to_have_count(32)
+    await page.get_by_role("searchbox").fill("L40S")
+    # Each time the other way round: a list that was never sorted is in neither order.
+    for direction, sort in (("ascending", "since"), ("descending", "-since")):
+        heading = page.get_by_role("columnheader", name="For")
+        await heading.get_by_role("button").click()
+        await expect(heading).to_have_attribute("aria-sort", direction)
+        assert f"sort={sort}" in page.url
+    await page.get_by_label("Group by").select_option("region")
+    assert {"status=ready", "q=L40S", "sort=-since", "group=region"} == set(
+        page.url.partition("?")[2].split("&")
+    )
+    found = await rows.evaluate_all("rows => rows.map((row) => row.dataset.node)")
+    assert 0 < len(found) < 32
+    for node_id in found:
+        await expect(visitor.row(node_id)).to_contain_text("L40S")
+        await expect(visitor.row(node_id).locator(".s-ready")).to_be_visible()
+
+    other = await visit(page.url, token=READER)
+    await expect(other.page.locator("tr[data-node]")).to_have_count(len(found))
+    again = await other.page.locator("tr[data-node]").evaluate_all(
+        "rows => rows.map((row) => row.dataset.node)"
+    )
+    assert again == found
+    await expect(other.page.get_by_role("searchbox")).to_have_value("L40S")
+    await expect(other.page.get_by_label("Group by")).to_have_value("region")
+
+
+async def test_keys_alone_lead_to_a_machine_and_back(town: Town, visit: Visit) -> None:
+    visitor = await visit(town.http, token=READER)
+    page = visitor.page
+    await expect(page.locator("tr[data-node]")).to_have_count(40)
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#skip")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#page")).to_be_focused()
+    search = page.get_by_role("searchbox")
+    for _ in range(20):
+        await page.keyboard.press("Tab")
+        if await search.evaluate("field => field === document.activeElement"):
+            break
+    await expect(search).to_be_focused()
+    await page.keyboard.type("node-03")
+    await expect(page.locator("tr[data-node]")).to_have_count(1)
+    await expect(search).to_be_focused()
+    link = visitor.row("node-03").get_by_role("link")
+    for _ in range(20):
+        await page.keyboard.press("Tab")
+        if await link.evaluate("link => link === document.activeElement"):
+            break
+    await expect(link).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="node-03")).to_be_visible()
+    await expect(page.locator("#summary")).to_contain_text("degraded")
+    await page.go_back()
+    await expect(page.get_by_role("searchbox")).to_have_value("node-03")
+
+
+async def test_the_language_is_the_browsers_until_another_one_is_chosen(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(town.http, token=READER, locale="zh-CN")
+    page = visitor.page
+    await expect(page.locator("html")).to_have_attribute("lang", "zh")
+    await expect(visitor.row("node-00").locator(".status")).to_have_text("就绪")
+    await expect(page.locator("#link")).to_have_text("实时")
+    await page.get_by_role("button", name="English").click()
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    await expect(visitor.row("node-00").locator(".status")).to_have_text("ready")
+    await page.reload()
+    await expect(visitor.row("node-00").locator(".status")).to_have_text("ready")
+    await expect(page.get_by_role("columnheader", name="Machine")).to_be_visible()
