@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from gateway.settings import GatewaySettings
+from muster.cli.main import app
 from muster.wire.closing import CloseCode
 from muster.wire.errors import ErrorCode
 from registry.measuring import Measure
@@ -179,3 +181,35 @@ def test_panels_of_a_dashboard_have_ids_and_places_of_their_own(path: Path) -> N
         assert not cells & taken, panel["title"]
         assert all(x < 24 for x, _ in cells), panel["title"]
         taken |= cells
+
+
+PAGES = [
+    ROOT / "docs" / "operations.md",
+    ROOT / "docs" / "load-balancers.md",
+    *sorted((ROOT / "docs" / "runbook").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_metrics_that_operators_are_sent_to_exist(path: Path) -> None:
+    known = {m.name for found in DECLARED.values() for m in found}
+    for name in set(re.findall(r"(?<![\w/-])muster_[a-z_]+[a-z]\b(?!\w)", path.read_text("utf-8"))):
+        base = re.sub(r"_(bucket|count|sum)$", "", name)
+        # Part of a pattern for grep: `^muster_beat`.
+        assert base in known or any(each.startswith(f"{name}_") for each in known), name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_commands_that_operators_are_told_to_type_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    shown = [*re.findall(r"^\$ (.*)$", text, re.M), *re.findall(r"`(muster [^`]+)`", text)]
+    for line in shown:
+        for typed in re.findall(r"(?:^|[;|] ?)muster ([^|;>#…]+)", line):
+            words = typed.split()
+            command: Any = typer.main.get_command(app)
+            while (verbs := getattr(command, "commands", None)) and words:
+                assert words[0] in verbs, line
+                command = verbs[words.pop(0)]
+            known = {option for each in command.params for option in each.opts}
+            given = {word.partition("=")[0] for word in words if word.startswith("--")}
+            assert given <= known | {"--help"}, line
