@@ -22,6 +22,7 @@ from gateway.door import Door
 from gateway.gate import Gate
 from gateway.guard import Guard
 from gateway.metrics import Metrics
+from gateway.origins import Origins
 from gateway.pages import routing as pages
 from gateway.problem import ProblemError, on_http, on_problem, on_store_away
 from gateway.settings import GatewaySettings
@@ -64,7 +65,12 @@ def make_app(settings: GatewaySettings) -> Starlette:
         await gate.start()
         access.announce()
         try:
-            yield {"stall_clock": gate.clock, "buffers": gate.buffers, "door": door}
+            yield {
+                "stall_clock": gate.clock,
+                "buffers": gate.buffers,
+                "door": door,
+                "origins": Origins(settings),
+            }
         finally:
             await gate.stop()
             await asked.close()
@@ -88,6 +94,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
     )
     # A redirect would lose the body of a POST, and hide that the path is not the documented one.
     app.router.redirect_slashes = False
+    app.state.metrics = measured
     return app
 
 

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.api.streaming import ABORT
 from gateway.door import Door
 from gateway.limits import Limit
+from gateway.origins import Origins
 from gateway.problem import ProblemError, overloaded
 
 HEAD_BYTES_MOST = 65_536
@@ -23,7 +24,8 @@ _LAST_WORD_S = 1.0
 
 
 class ArrivingProtocol(HttpToolsProtocol):
-    """Every connection begins as one of these. The lifespan state must hold `door` (Door)."""
+    """Every connection begins as one of these. The lifespan state must hold `door` (Door) and
+    `origins` (Origins)."""
 
     _patience: asyncio.TimerHandle | None = None
     _head_bytes = 0
@@ -77,6 +79,10 @@ class ArrivingProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         if self.transport.is_closing():
+            return
+        origins: Origins = self.app_state["origins"]
+        if (foreign := origins.refusal(self.headers)) is not None:
+            self._refuse(foreign)
             return
         door: Door = self.app_state["door"]
         address = self._address()

@@ -22,9 +22,11 @@ from gateway.arriving import ArrivingProtocol
 from gateway.descriptors import raise_limit
 from gateway.flooding import FloodedProtocol
 from gateway.gate import Gate
+from gateway.repeats import bound_libraries
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificates
-from registry.logs import configure, log
+from registry.logs import configure, count_bugs, log
+from registry.supervisor import tell_when
 
 logger = logging.getLogger("muster.gateway")
 
@@ -74,8 +76,10 @@ def serve(settings: GatewaySettings) -> int:
     """
     configure(settings.log_format, settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    bound_libraries()
     raise_limit()
     app = make_app(settings)
+    count_bugs(app.state.metrics.bugs.inc)
     server = Server(config_of(app, settings))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(app, server))
@@ -91,9 +95,16 @@ async def _serve(app: Starlette, server: Server) -> None:
             os._exit(1)
         stopping.append(asyncio.create_task(_stop(app, server)))
 
+    async def ready() -> bool:
+        return server.started and all((await app.state.gate.checks())["checks"].values())
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await server.serve()
+    telling = asyncio.create_task(tell_when(ready))
+    try:
+        await server.serve()
+    finally:
+        telling.cancel()
 
 
 async def _stop(app: Starlette, server: Server) -> None:

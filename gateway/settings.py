@@ -32,6 +32,11 @@ class GatewaySettings(RegistrySettings):
         "If given, a node must show one of these, comma separated, to connect.",
         secret=True,
     )
+    node_origins: list[str] = setting(
+        [],
+        "Origins, comma separated, whose web pages may open node sockets: https://fleet.example, "
+        "or null for pages that are files. If not given: none; programs send no Origin.",
+    )
     allow_simulated: bool | None = setting(
         None,
         "Whether nodes whose GPUs are simulated are let in; they say so by the label "

@@ -254,12 +254,13 @@ class EmbeddedCluster:
         extra: Sequence[str] = (),
         *,
         server: Path | str | None = None,
+        kind: type[EmbeddedStore] = EmbeddedStore,
     ) -> EmbeddedCluster:
         """Start the servers, share out the slots, wait until all of them call the state ok."""
         cluster = cls([])
         try:
             for number in range(primaries):
-                cluster.stores.append(cls._start_one(Path(data_dir), number, extra, server))
+                cluster.stores.append(cls._start_one(Path(data_dir), number, extra, server, kind))
             cluster.join()
         except BaseException:
             cluster.kill()
@@ -268,12 +269,16 @@ class EmbeddedCluster:
 
     @staticmethod
     def _start_one(
-        data_dir: Path, number: int, extra: Sequence[str], server: Path | str | None
+        data_dir: Path,
+        number: int,
+        extra: Sequence[str],
+        server: Path | str | None,
+        kind: type[EmbeddedStore],
     ) -> EmbeddedStore:
         for attempt in range(1, _ATTEMPTS + 1):
             bus = free_port()
             try:
-                return EmbeddedStore.start(
+                return kind.start(
                     data_dir / f"primary-{number}",
                     extra=[
                         *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
@@ -334,11 +339,16 @@ class StoreReplyError(RuntimeError):
 
 def ask(host: str, port: int, *words: str) -> Any:
     """One command and its reply over a connection of its own. Raises OSError, StoreReplyError."""
-    sent = f"*{len(words)}\r\n" + "".join(f"${len(w.encode())}\r\n{w}\r\n" for w in words)
     with socket.create_connection((host, port), timeout=5) as connection:
-        connection.sendall(sent.encode())
-        with connection.makefile("rb") as stream:
-            return _reply(stream.readline, stream.read)
+        return ask_over(connection, *words)
+
+
+def ask_over(connection: socket.socket, *words: str) -> Any:
+    """One command and its reply over this connection. Raises OSError, StoreReplyError."""
+    sent = f"*{len(words)}\r\n" + "".join(f"${len(w.encode())}\r\n{w}\r\n" for w in words)
+    connection.sendall(sent.encode())
+    with connection.makefile("rb") as stream:
+        return _reply(stream.readline, stream.read)
 
 
 def _reply(line: Callable[[], bytes], read: Callable[[int], bytes]) -> Any:

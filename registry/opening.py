@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelManagedSSLConnection
 from redis.backoff import ExponentialWithJitterBackoff
+
+from registry.trust import Trust, by
 
 _CONNECTIONS = 8
 
@@ -30,14 +32,11 @@ class Access:
     sentinel_user: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
 
-    def tls(self) -> dict[str, Any]:
-        """As the client library takes it."""
-        return {
-            "ssl_ca_certs": self.ca_file,
-            "ssl_certfile": self.cert_file,
-            "ssl_keyfile": self.key_file,
-            "ssl_check_hostname": self.check_hostname,
-        }
+    def trust(self) -> Trust:
+        """Whom we believe, and who we say we are."""
+        return Trust(
+            self.ca_file, self.cert_file, self.key_file, check_hostname=self.check_hostname
+        )
 
 
 PLAIN = Access()
@@ -56,20 +55,19 @@ class Opened:
 def opened(url: str, access: Access, timeout_s: float) -> Opened:
     """Connects on first use. Raises ValueError naming the schemes when the URL has another one."""
     scheme = urlsplit(url).scheme
-    tls = access.tls() if scheme.startswith("rediss") else {}
+    trust = access.trust() if scheme.startswith("rediss") else None
     options: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         # Redis 7.0 knows no CLIENT SETINFO, and a user who may do little should not need it.
         "driver_info": None,
-        **tls,
     }
     if scheme in ("redis", "rediss", "unix"):
-        return _standalone(url, options, timeout_s)
+        return _standalone(url, options, timeout_s, trust)
     if scheme in ("redis+cluster", "rediss+cluster"):
-        return _cluster(url, options)
+        return _cluster(url, options, trust)
     if scheme in ("redis+sentinel", "rediss+sentinel"):
-        return _behind_sentinel(url, options, access)
+        return _behind_sentinel(url, options, access, trust)
     raise ValueError(
         f"the store's URL begins with {scheme!r}; expected redis, rediss, redis+sentinel, "
         "rediss+sentinel, redis+cluster or rediss+cluster"
@@ -97,6 +95,11 @@ def explained(text: str, url: str, reached: bool) -> str:
     closed = "closed by server" in text or "reset by peer" in text.lower()
     if closed and not reached and not url.startswith("rediss"):
         return f"{text} If its port speaks TLS, MUSTER_REDIS_URL must begin with rediss"
+    if closed and not reached:  # what it said before it closed the connection may be lost with it
+        return (
+            f"{text} If the store wants a certificate of ours: MUSTER_REDIS_CERT_FILE and "
+            "MUSTER_REDIS_KEY_FILE"
+        )
     return text
 
 
@@ -104,7 +107,7 @@ def _retry() -> Retry:
     return Retry(ExponentialWithJitterBackoff(cap=0.2, base=0.02), 2)
 
 
-def _standalone(url: str, options: dict[str, Any], timeout_s: float) -> Opened:
+def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trust | None) -> Opened:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=_CONNECTIONS,
@@ -113,20 +116,30 @@ def _standalone(url: str, options: dict[str, Any], timeout_s: float) -> Opened:
         retry=_retry(),
         **options,
     )
+    if trust is not None:
+        pool.connection_class = by(trust, SSLConnection)
     return Opened(Redis.from_pool(pool), single=True)
 
 
-def _cluster(url: str, options: dict[str, Any]) -> Opened:
+def _cluster(url: str, options: dict[str, Any], trust: Trust | None) -> Opened:
     parts = urlsplit(url)
     plain = urlunsplit(parts._replace(scheme=parts.scheme.split("+")[0]))
     # A slot that moved is noted; the rest need not be asked.
-    return Opened(RedisCluster.from_url(plain, reinitialize_steps=0, **options), single=False)
+    client = RedisCluster.from_url(plain, reinitialize_steps=0, **options)
+    if trust is not None:
+        kind = by(trust, SSLConnection)
+        client.connection_kwargs["connection_class"] = kind  # of servers it will hear of
+        for node in client.nodes_manager.startup_nodes.values():
+            node.connection_class = kind
+    return Opened(client, single=False)
 
 
-def _behind_sentinel(url: str, options: dict[str, Any], access: Access) -> Opened:
+def _behind_sentinel(
+    url: str, options: dict[str, Any], access: Access, trust: Trust | None
+) -> Opened:
     parts = urlsplit(url)
     path = [p for p in parts.path.split("/") if p]
-    tls = parts.scheme.startswith("rediss")
+    tls = trust is not None
     named = {"username": parts.username, "password": parts.password}
     theirs = {"username": access.sentinel_user, "password": access.sentinel_password}
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
@@ -141,6 +154,10 @@ def _behind_sentinel(url: str, options: dict[str, Any], access: Access) -> Opene
     client = sentinel.master_for(
         path[0] if path else "mymaster", db=int(path[1]) if len(path) > 1 else 0
     )
+    if trust is not None:
+        client.connection_pool.connection_class = by(trust, SentinelManagedSSLConnection)
+        for each in sentinel.sentinels:
+            each.connection_pool.connection_class = by(trust, SSLConnection)
     return Opened(client, single=True, sentinels=sentinel.sentinels)
 
 

@@ -273,12 +273,11 @@ class Store:
         named = (
             "username", "password", "socket_timeout", "socket_connect_timeout", "driver_info",
         )  # fmt: skip
-        options = {
-            k: v for k, v in node.connection_kwargs.items() if k in named or k.startswith("ssl_")
-        }
-        if issubclass(node.connection_class, SSLConnection):
-            options["ssl"] = True
-        return Redis(host=str(node.host), port=int(node.port), **options)
+        options = {k: v for k, v in node.connection_kwargs.items() if k in named}
+        tls = issubclass(node.connection_class, SSLConnection)
+        client = Redis(host=str(node.host), port=int(node.port), ssl=tls, **options)
+        client.connection_pool.connection_class = node.connection_class
+        return client
 
     async def info(self) -> list[dict[str, Any]]:
         """INFO of every primary."""

@@ -15,12 +15,13 @@ from collections.abc import Generator
 import uvicorn
 
 from registry.errors import StoreError
-from registry.logs import configure, log
+from registry.logs import configure, count_bugs, log
 from registry.registry import Registry
 from registry.settings import SettingsError, load, print_settings, unknown_variables
+from registry.supervisor import tell_when
 from sweeper.loop import Sweeper
 from sweeper.metrics import SweeperMetrics
-from sweeper.server import application
+from sweeper.server import application, checks
 from sweeper.settings import SweeperSettings
 
 USAGE = """usage: python -m sweeper                     run a sweeper
@@ -66,7 +67,9 @@ async def _serve(settings: SweeperSettings) -> int:
         sys.stderr.write(f"MUSTER_REDIS_URL: {error}\n")
         return 2
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    sweeper = Sweeper(registry, settings, SweeperMetrics(), owner)
+    metrics = SweeperMetrics()
+    count_bugs(metrics.bugs.inc)
+    sweeper = Sweeper(registry, settings, metrics, owner)
     if not await _usable(registry):
         await registry.close()
         return 1
@@ -75,9 +78,15 @@ async def _serve(settings: SweeperSettings) -> int:
         loop.add_signal_handler(number, sweeper.stop)
     log(logger, logging.INFO, "started", owner=owner, port=settings.sweeper_port)
     server, serving = _http(sweeper, settings)
+
+    async def ready() -> bool:
+        return all((await checks(sweeper)).values())
+
+    telling = asyncio.create_task(tell_when(ready))
     try:
         await sweeper.run()
     finally:
+        telling.cancel()
         if server is not None and serving is not None:
             server.should_exit = True
             await serving

@@ -12,6 +12,16 @@ from registry.measuring import CONTENT_TYPE
 from sweeper.loop import Sweeper
 
 
+async def checks(sweeper: Sweeper) -> dict[str, bool]:
+    """What readiness rests on: the loop turns, the store answers."""
+    found = {"loop": sweeper.alive, "store": True}
+    try:
+        await sweeper.registry.ping()
+    except StoreError:
+        found["store"] = False
+    return found
+
+
 def application(sweeper: Sweeper) -> Starlette:
     """`/healthz` (this process), `/readyz` (the store answers, the loop turns), `/metrics`."""
 
@@ -19,13 +29,9 @@ def application(sweeper: Sweeper) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
-        checks = {"loop": sweeper.alive, "store": True}
-        try:
-            await sweeper.registry.ping()
-        except StoreError:
-            checks["store"] = False
-        ready = all(checks.values())
-        return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+        found = await checks(sweeper)
+        ready = all(found.values())
+        return JSONResponse({"ready": ready, "checks": found}, 200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(sweeper.metrics.render(), media_type=CONTENT_TYPE)

@@ -44,6 +44,9 @@ sed -e '/^user replica /d' -e '/^user sentinel /d' \
     -e "s/#SWEEPER_SHA256/#$(hash "$(value MUSTER_STORE_SWEEPER_PASSWORD)")/" \
     store/users.acl >"$users.draft"
 # Hashes of long random words tell nobody anything, and the store's user must be able to read them.
-chmod 644 "$users.draft"
-mv "$users.draft" "$users"
+# Written in place: a container sees the file that was there when it was made.
+[ -e "$users" ] || : >"$users"
+chmod 644 "$users"
+cat "$users.draft" >"$users"
+rm "$users.draft"
 echo "deploy/.env and deploy/$users are there; keep .env where secrets are kept."

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
+from gateway.pages import advice
+
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -58,7 +60,9 @@ class File:
 @cache
 def everything() -> Mapping[str, File]:
     """By name, as `index.html` or `main.js`."""
-    return dict(_found(files("gateway.pages") / "static"))
+    found = dict(_found(files("gateway.pages") / "static"))
+    found[advice.NAME] = _file(advice.script(), _TYPES["js"])
+    return found
 
 
 def _found(directory: Traversable) -> Iterator[tuple[str, File]]:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from gateway.methods import Methods
 from gateway.pages.files import SHELL, File, everything
 
-PATHS = ("/", "/nodes/{node_id}", "/events")
+PATHS = ("/", "/nodes/{node_id}", "/mine", "/select", "/events")
 """Each page has an address of its own, to be kept and sent to others."""
 
 

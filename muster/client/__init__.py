@@ -21,6 +21,7 @@ from muster.client.answers import (
     Node,
     NodePage,
     NodeStory,
+    Trial,
 )
 from muster.client.asking import Ceilings, Filter, Not, Requirement, Wanted
 from muster.client.errors import (
@@ -71,6 +72,7 @@ __all__ = [
     "RateLimitedError",
     "Requirement",
     "Snapshot",
+    "Trial",
     "UnavailableError",
     "UnexpectedAnswerError",
     "UnreachableError",

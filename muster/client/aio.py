@@ -26,6 +26,7 @@ from muster.client.answers import (
     Node,
     NodePage,
     NodeStory,
+    Trial,
 )
 from muster.client.asking import Filter, Requirement, Sort, Wanted, Words
 from muster.client.calls import PAGE_MOST, Action, Call
@@ -140,6 +141,10 @@ class AsyncClient:
     async def node(self, node_id: str) -> NodeStory:
         """One node with everything known of it."""
         return await self._ask(calls.node(node_id))
+
+    async def try_selection(self, **wanted: Unpack[Wanted]) -> Trial:
+        """Who would be selected, and why the others would not; holds nothing."""
+        return await self._ask(calls.try_selection(wanted))
 
     async def explain(
         self, node_id: str, *, locale: str = "en", **wanted: Unpack[Requirement]

@@ -155,6 +155,21 @@ class Near(Struct, frozen=True):
     lacks: tuple[Lack, ...] = ()
 
 
+class Trial(Struct, frozen=True, kw_only=True):
+    """Who would be selected (`matching` in all, the best of them in `nodes`), and why the others
+    would not: how many lack what first, and the nearest misses. Where `sampled`, all counts are of
+    the `examined` nodes of `total`."""
+
+    matching: int
+    nodes: tuple[Chosen, ...] = ()
+    reasons: dict[str, int] = {}
+    nearest: tuple[Near, ...] = ()
+    examined: int = 0
+    total: int = 0
+    sampled: bool = False
+    now: int = 0
+
+
 class Point(Struct, frozen=True):
     """One reason why a node is given no work now."""
 

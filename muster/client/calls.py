@@ -23,6 +23,7 @@ from muster.client.answers import (
     NodeStory,
     Released,
     Selection,
+    Trial,
 )
 from muster.client.asking import Filter, Requirement, Sort, Wanted
 
@@ -59,6 +60,11 @@ def select(wanted: Wanted, limit: int, hold_ms: int, request_id: str) -> Call[Se
     more = {"limit": limit, "hold_ms": hold_ms, "request_id": request_id}
     body = asking.body(wanted) | more
     return Call("POST", "/v1/select", Selection, body=body, repeatable=True)
+
+
+def try_selection(wanted: Wanted) -> Call[Trial]:
+    """Who would be selected, and why the others would not."""
+    return Call("POST", "/v1/select/explain", Trial, body=asking.body(wanted), repeatable=True)
 
 
 def release(hold_id: str) -> Call[None]:

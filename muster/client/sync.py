@@ -26,6 +26,7 @@ from muster.client.answers import (
     Node,
     NodePage,
     NodeStory,
+    Trial,
 )
 from muster.client.asking import Filter, Requirement, Sort, Wanted, Words
 from muster.client.calls import PAGE_MOST, Action, Call
@@ -144,6 +145,10 @@ class Client:
     def node(self, node_id: str) -> NodeStory:
         """One node with everything known of it."""
         return self._ask(calls.node(node_id))
+
+    def try_selection(self, **wanted: Unpack[Wanted]) -> Trial:
+        """Who would be selected, and why the others would not; holds nothing."""
+        return self._ask(calls.try_selection(wanted))
 
     def explain(
         self, node_id: str, *, locale: str = "en", **wanted: Unpack[Requirement]

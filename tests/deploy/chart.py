@@ -21,12 +21,13 @@ Document = dict[str, Any]
 
 # Secrets that examples name and somebody else makes, and their keys.
 FOREIGN_SECRETS: Mapping[str, tuple[str, ...]] = {
-    "muster-production": ("fleet-secret", "api-tokens", "admin-token", "join-tokens"),
+    "muster-production": ("fleet-secret", "api-tokens", "admin-token", "join-tokens", "join-token"),
     "muster-store-users": ("gateway-password", "sweeper-password", "sentinel-password"),
     "muster-store-tls": ("ca.crt", "tls.crt", "tls.key"),
     "memorystore-ca": ("ca.crt",),
     "muster-gateway-tls": ("tls.crt", "tls.key"),
     "muster-tls": ("tls.crt", "tls.key"),
+    "muster-join-token": ("join-token",),
     "muster-store-urls": ("gateway-url", "sweeper-url"),
 }
 

@@ -6,6 +6,7 @@ They are pure; tests run them on every example, and on examples broken on purpos
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -57,8 +58,11 @@ def _ports(workload: Workload) -> dict[str, int]:
 
 
 def names(objects: list[Document]) -> Problems:
-    """No two objects have one name; all are in one namespace and carry the release's labels."""
+    """No two objects have one name; all but agents are in one namespace, and carry labels."""
     seen = set()
+    places = {o["metadata"].get("namespace") for o in objects if o["kind"] != "DaemonSet"}
+    if len(places) > 1:
+        yield f"the objects are in {sorted(map(str, places))}"
     for found in objects:
         meta = found["metadata"]
         key = (found["kind"], meta["name"])
@@ -134,7 +138,8 @@ def ports(objects: list[Document]) -> Problems:
                 port = container.get(probe, {}).get("httpGet", {}).get("port")
                 if port is not None and port not in _ports(workload):
                     yield f"{workload.name}: {probe} asks port {port}, which it has not"
-        yield from _addresses(workload, own, offered)
+        places = {f"{service['metadata']['namespace']}.svc" for service in services.values()}
+        yield from _addresses(workload, own, offered, places)
     for where, name, port in _backends(objects):
         if name not in services:
             yield f"{where} leads to the Service {name}, which is not there"
@@ -153,14 +158,17 @@ def ports(objects: list[Document]) -> Problems:
 
 
 def _addresses(
-    workload: Workload, own: Mapping[str, str], offered: Mapping[str, Mapping[str, int]]
+    workload: Workload,
+    own: Mapping[str, str],
+    offered: Mapping[str, Mapping[str, int]],
+    places: set[str],
 ) -> Problems:
     for variable in ("MUSTER_REDIS_URL", "MUSTER_SERVER", "MUSTER_AGENT_SERVERS"):
         for url in own.get(variable, "").split(","):
             host, _, port = urlsplit(url).netloc.rpartition("@")[2].partition(":")
-            if not host.endswith(f".{workload.namespace}.svc"):
+            service, _, place = host.partition(".")
+            if place not in places:
                 continue
-            service = host.split(".")[0]
             if int(port) not in offered.get(service, {}).values():
                 yield f"{workload.name}: {variable} is {url}, which no Service offers"
 
@@ -183,6 +191,29 @@ def _backends(objects: list[Document]) -> Iterator[tuple[str, str, Any]]:
                 policy["spec"]["targetRef"]["name"],
             )
             yield f"{kind} {name}", service, "http"
+
+
+def asked(objects: list[Document]) -> set[tuple[str, str]]:
+    """Every path that Kubernetes, Prometheus or a load balancer asks of a part: (part, path)."""
+    found = set()
+    for workload in workloads(objects):
+        for container in workload.containers:
+            for probe in _PROBES:
+                if "httpGet" in container.get(probe, {}):
+                    found.add((workload.part, container[probe]["httpGet"]["path"]))
+    for monitor in _named(objects, "ServiceMonitor").values():
+        part = monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
+        found |= {(part, endpoint["path"]) for endpoint in monitor["spec"]["endpoints"]}
+    for ingress in _named(objects, "Ingress").values():
+        for note, value in ingress["metadata"].get("annotations", {}).items():
+            if re.search(r"check-http$|healthcheck-path$|health-check-uri$", note):
+                found.add(("gateway", value))
+    for config in _named(objects, "BackendConfig").values():
+        found.add(("gateway", config["spec"]["healthCheck"]["requestPath"]))
+    for policy in _named(objects, "HealthCheckPolicy").values():
+        checks = policy["spec"]["default"]["config"]
+        found |= {("gateway", c["requestPath"]) for c in checks.values() if isinstance(c, dict)}
+    return found
 
 
 def settings(objects: list[Document]) -> Problems:
@@ -235,14 +266,17 @@ _AGREED = {*variables(RegistrySettings)} - {"MUSTER_REDIS_URL"}
 
 def references(objects: list[Document]) -> Problems:
     """Every secret, key, config map, volume and account that is referred to is there."""
-    secrets = {
-        name: tuple(found["stringData"]) for name, found in _named(objects, "Secret").items()
-    } | dict(FOREIGN_SECRETS)
+    made = _named(objects, "Secret")
     maps = {name: tuple(m["data"]) for name, m in _named(objects, "ConfigMap").items()}
     accounts = {*_named(objects, "ServiceAccount"), "default"}
     for workload in workloads(objects):
         if workload.spec.get("serviceAccountName", "default") not in accounts:
             yield f"{workload.name}: no account {workload.spec['serviceAccountName']}"
+        secrets = dict(FOREIGN_SECRETS) | {
+            name: tuple(found["stringData"])
+            for name, found in made.items()
+            if found["metadata"]["namespace"] == workload.namespace
+        }
         for kind, name, key in _referred(workload):
             known = secrets if kind == "secret" else maps
             if name not in known:
@@ -341,10 +375,53 @@ def grace(objects: list[Document]) -> Problems:
             drains = load(GatewaySettings, _readable(own)).drain_window_s
             if given < before + drains + 5:  # uvicorn gives answers under way five seconds
                 yield f"{workload.name}: {before:g} s, {drains:g} s of draining and 5 s > {given} s"
+            pace = _named(objects, workload.kind)[workload.name]["spec"].get("minReadySeconds", 0)
+            if pace < before + drains:
+                yield f"{workload.name}: the next one is stopped while this one still drains"
         elif workload.part == "agent":
             jobs = AgentConfig.load(own).drain_timeout_s
             if given <= jobs:
                 yield f"{workload.name}: jobs may take {jobs:g} s, it is killed after {given} s"
+
+
+_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+
+
+def restricted(objects: list[Document]) -> Problems:
+    """What PodSecurity's policy `restricted` asks of pods; agents can't, and may live elsewhere."""
+    for workload in workloads(objects):
+        if workload.part == "agent":
+            continue
+        pod = workload.spec
+        for name in ("hostNetwork", "hostPID", "hostIPC"):
+            if pod.get(name):
+                yield f"{workload.name}: {name}"
+        for volume in pod.get("volumes", []):
+            for kind in volume.keys() - {"name"} - _VOLUMES:
+                yield f"{workload.name}: the volume {volume['name']} is a {kind}"
+        for container in workload.containers:
+            own = pod.get("securityContext", {}) | container.get("securityContext", {})
+            where = f"{workload.name}, {container['name']}"
+            if any("hostPort" in port for port in container.get("ports", [])):
+                yield f"{where}: a port of its machine"
+            if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+                yield f"{where}: may gain privileges"
+            added = set(own.get("capabilities", {}).get("add", [])) - {"NET_BIND_SERVICE"}
+            if own.get("capabilities", {}).get("drop") != ["ALL"] or added:
+                yield f"{where}: keeps capabilities"
+            if own.get("runAsNonRoot") is not True or own.get("runAsUser") == 0:
+                yield f"{where}: may run as root"
+            if own.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+                yield f"{where}: is without seccomp"
 
 
 def hardening(objects: list[Document]) -> Problems:
@@ -364,30 +441,47 @@ def hardening(objects: list[Document]) -> Problems:
                 yield f"{where}: may run as root"
             if not own.get("readOnlyRootFilesystem"):
                 yield f"{where}: may write to its root"
-            if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            if own.get("privileged"):
+                if workload.part != "agent":
+                    yield f"{where}: may everything"
+                if own.get("allowPrivilegeEscalation") is False:
+                    yield f"{where}: Kubernetes refuses privileged without escalation"
+            elif own.get("allowPrivilegeEscalation") is not False:
                 yield f"{where}: may gain privileges"
-            if own.get("capabilities", {}).get("drop") != ["ALL"]:
+            elif own.get("capabilities", {}).get("drop") != ["ALL"]:
                 yield f"{where}: keeps capabilities"
             image = container["image"]
             if ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest"):
                 yield f"{where}: its image {image} is not pinned"
 
 
+# How each controller is told for how long a socket may be silent. Traefik sets no such limit.
+_WAITS = {
+    "nginx.ingress.kubernetes.io/": "proxy-read-timeout",
+    "haproxy.org/": "timeout-tunnel",
+    "haproxy-ingress.github.io/": "timeout-tunnel",
+    "alb.ingress.kubernetes.io/": "load-balancer-attributes",
+}
+
+
 def timeouts(objects: list[Document]) -> Problems:
     """Sockets that are silent for as long as they may be are not cut in between."""
     for name, ingress in _named(objects, "Ingress").items():
         notes = ingress["metadata"].get("annotations", {})
-        said = [
-            _seconds(value)
-            for key, value in notes.items()
-            if re.search(r"proxy-read-timeout|timeout-tunnel|load-balancer-attributes", key)
-        ]
-        if any(seconds <= _SILENCE_S for seconds in said):
-            yield f"Ingress {name} cuts sockets after {min(said):g} s of silence"
-        if "nginx.ingress.kubernetes.io/proxy-send-timeout" in notes and not said:
-            yield f"Ingress {name} leaves nginx's 60 s as they are"
+        for controller, wait in _WAITS.items():
+            if not any(note.startswith(controller) for note in notes):
+                continue
+            seconds = _seconds(notes.get(controller + wait, "60"))
+            if seconds <= _SILENCE_S:
+                yield f"Ingress {name}: {controller}{wait}: {seconds:g} s of silence cut a socket"
         if notes.get("nginx.ingress.kubernetes.io/proxy-buffering") == "on":
             yield f"Ingress {name} keeps events back"
+    for name, service in _named(objects, "Service").items():
+        told = service["metadata"].get("annotations", {}).get("cloud.google.com/backend-config")
+        for config in json.loads(told).values() if told else ():
+            found = _named(objects, "BackendConfig").get(config, {"spec": {"timeoutSec": 30}})
+            if found["spec"]["timeoutSec"] < 3600:
+                yield f"Service {name}: its sockets are cut after {found['spec']['timeoutSec']} s"
     policies = [p["spec"]["default"] for p in _named(objects, "GCPBackendPolicy").values()]
     for name, route in _named(objects, "HTTPRoute").items():
         for rule in route["spec"]["rules"]:
@@ -450,6 +544,7 @@ CHECKS: tuple[Callable[[list[Document]], Problems], ...] = (
     budgets,
     grace,
     hardening,
+    restricted,
     timeouts,
 )
 """All but `exposed`, which asks the application, and those of tests/deploy/talking.py."""

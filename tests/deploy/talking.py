@@ -9,7 +9,7 @@ no selector finds it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,20 +52,21 @@ OUTSIDE = End("an address outside")
 def _end(workload: Workload) -> End:
     if workload.spec.get("hostNetwork"):
         return End(workload.name)
-    return End(workload.name, workload.labels)
+    there = {"kubernetes.io/metadata.name": workload.namespace}
+    return End(workload.name, workload.labels, workload.namespace, there)
 
 
 def wanted(objects: list[Document]) -> Iterator[Talk]:
     """What must be possible."""
-    by_part = {w.part: w for w in workloads(objects)}
+    services = _services(objects)
     for workload in workloads(objects):
         own = environment(workload, objects, _URLS)
         for variable in ("MUSTER_REDIS_URL", "MUSTER_SERVER", "MUSTER_AGENT_SERVERS"):
             for host, port in _addresses(own.get(variable, "")):
                 target = End(host)
-                if host.endswith(f".{workload.namespace}.svc"):
-                    part = by_part[host.split(".")[0].rsplit("-", 1)[-1]]
-                    target = End(part.name, part.labels)
+                if host in services:
+                    part = services[host]
+                    target = _end(part)
                     port = _first_port(part)
                 if workload.part == "agent" and target.labels is None:
                     continue
@@ -75,11 +76,23 @@ def wanted(objects: list[Document]) -> Iterator[Talk]:
             yield Talk(MONITOR, _end(workload), _first_port(workload))
 
 
+def _services(objects: list[Document]) -> dict[str, Workload]:
+    """Who answers at which name in the cluster."""
+    found = {}
+    for service in (o for o in objects if o["kind"] == "Service"):
+        meta = service["metadata"]
+        for workload in workloads(objects):
+            if matches(service["spec"]["selector"], workload.labels):
+                found[f"{meta['name']}.{meta['namespace']}.svc"] = workload
+    return found
+
+
 def unwanted(objects: list[Document]) -> Iterator[Talk]:
     """What must not be possible where there are policies."""
     for workload in workloads(objects):
         if workload.part == "store":
-            for source in (STRANGER, NEIGHBOUR, OUTSIDE, MONITOR):
+            neighbour = replace(NEIGHBOUR, namespace=workload.namespace)
+            for source in (STRANGER, neighbour, OUTSIDE, MONITOR):
                 yield Talk(source, _end(workload), 6379)
         if workload.part == "sweeper":
             for source in (STRANGER, OUTSIDE):

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from muster.wire.bearer import hash_token
 from tests.deploy import fitting
 from tests.deploy.composition import (
     DEPLOY,
+    ROOT,
     Document,
     asked,
     copied,
@@ -176,7 +178,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     (
         "ports",
         "are not the gateways",
-        _set("haproxy", "environment", "MUSTER_GATEWAY_2", to="gateway-1:8080"),
+        _set("haproxy", "environment", "GATEWAY_2", to="gateway-1:8080"),
     ),
     ("ports", "does not listen", _config("haproxy", "bind :8088", "bind :8089")),
     ("ports", "scrapes", _config("prometheus", '"sweeper-2:9090"', '"sweeper-2:9091"')),
@@ -315,6 +317,46 @@ def test_prometheus_is_told_the_same_as_without_containers() -> None:
     assert here == there
 
 
+def document_commands(language: str) -> list[str]:
+    """The blocks of a language in docs/compose.md."""
+    text = (ROOT / "docs" / "compose.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_document_names_services_variables_and_pages_that_exist() -> None:
+    text = (ROOT / "docs" / "compose.md").read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert target.startswith("http") or (ROOT / "docs" / target).exists(), target
+    assert set(re.findall(r"MUSTER_[A-Z_]+", text)) <= set(env_file(DEPLOY / ".env.example"))
+    services = set(composition()["services"])
+    first, *_ = text.split("\n## ")
+    assert set(re.findall(r"`([\w-]+)`", first)) - {"muster", "simulated", "monitoring"} == services
+    (updated,) = re.findall(r"^for one in (.*); do", text, re.MULTILINE)
+    parts_updated = {
+        n for n, s in composition()["services"].items() if "gateway" in n or "sweep" in n
+    }
+    assert set(updated.split()) == parts_updated
+
+
+def test_the_override_of_the_document_brings_tls(tmp_path: Path) -> None:
+    deploy = copied(tmp_path / "deploy")
+    secrets_made(deploy)
+    (override,) = document_commands("yaml")
+    (deploy / "compose.override.yaml").write_text(override)
+    for command in "".join(document_commands("sh")).splitlines():
+        if command.startswith("sed 's/# bind"):
+            subprocess.run(["sh", "-c", command], cwd=deploy, check=True)
+    document = resolved(deploy, "compose.yaml", "compose.override.yaml")
+    haproxy = document["services"]["haproxy"]
+    (config,) = haproxy["configs"]
+    text = Path(document["configs"][config["source"]]["file"]).read_text("utf-8")
+    (tls,) = re.findall(r"^    bind :(\d+) ssl crt (\S+)", text, re.MULTILINE)
+    assert int(tls[0]) in {port["target"] for port in haproxy["ports"]}
+    assert tls[1] in {volume["target"] for volume in haproxy["volumes"]}
+    plain = [port for port in haproxy["ports"] if port["target"] == 8088]
+    assert [port["host_ip"] for port in plain] == ["127.0.0.1"]
+
+
 QUICK = """\
 MUSTER_HEARTBEAT_INTERVAL_S=0.5
 MUSTER_HEARTBEAT_TIMEOUT_S=8
@@ -375,8 +417,9 @@ async def test_the_composition_stands_serves_and_is_updated_without_losing_a_mac
             await standing.healthy([name])
             await until(haproxy_sees_both, "HAProxy sends machines to both")
         await until(three_are_ready, "three machines are ready after the update")
-        said = await asyncio.to_thread(standing.run, "cli", "nodes", "--json")
-        assert said.returncode == 0, said.stderr
+        for verb in ("nodes", "doctor"):
+            said = await asyncio.to_thread(standing.run, "cli", verb)
+            assert said.returncode == 0, said.stdout + said.stderr
         events = await front.get("/v1/events", params={"since": 0, "until": "now"})
         assert events.text.count('"to":"ready"') >= 3
         assert '"to":"offline"' not in events.text

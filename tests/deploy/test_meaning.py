@@ -11,7 +11,7 @@ import pytest
 from gateway.app import make_app
 from gateway.settings import GatewaySettings
 from tests.deploy import meaning
-from tests.deploy.chart import EXAMPLES, Document, find, rendered
+from tests.deploy.chart import EXAMPLES, Document, find, rendered, workloads
 from tests.deploy.meaning import CHECKS, Problems
 from tests.deploy.talking import talking
 
@@ -31,6 +31,9 @@ OTHERS: dict[str, dict[str, Any]] = {
         "fullnameOverride": "muster",
         "namespaceOverride": "elsewhere",
         "commonLabels": {"team": "ml"},
+    },
+    "a cluster that chooses users": {
+        "podSecurityContext": {"runAsGroup": None, "fsGroup": None},
     },
     "whole URLs from a secret": {"store": {"urlSecret": "muster-store-urls"}},
     "everything that watches": {
@@ -61,6 +64,19 @@ OTHERS: dict[str, dict[str, Any]] = {
             "gatewayFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
         },
     },
+    "agents in a namespace of their own": {
+        "secrets": {"requireJoinToken": True},
+        "agent": {
+            "enabled": True,
+            "hostNetwork": False,
+            "namespace": "gpu-agents",
+            "joinTokenSecret": "muster-join-token",
+        },
+        "networkPolicy": {
+            "enabled": True,
+            "gatewayFrom": [{"namespaceSelector": {"matchLabels": {"team": "schedulers"}}}],
+        },
+    },
     "settings": {
         "settings": {"MUSTER_HEARTBEAT_INTERVAL_S": 10},
         "gateway": {
@@ -77,6 +93,22 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_what_other_values_render_fits_together(values: dict[str, Any]) -> None:
     objects = rendered("dev", values)
     assert [problem for check in ALL for problem in check(objects)] == []
+
+
+def test_a_new_version_of_the_chart_alone_starts_nothing_anew() -> None:
+    for example in EXAMPLES:
+        for workload in workloads(rendered(example)):
+            if workload.kind != "Pod":
+                assert not [name for name in workload.labels if name.endswith(("chart", "version"))]
+
+
+def test_no_label_of_other_clusters_keeps_agents_from_gkes_machines() -> None:
+    pod = find(rendered("gke"), "DaemonSet", "-agent")["spec"]["template"]["spec"]
+    assert not pod.get("nodeSelector")
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert [e["key"] for e in term["matchExpressions"]] == ["cloud.google.com/gke-accelerator"]
 
 
 def routes() -> list[str]:
@@ -203,6 +235,22 @@ def _latest(objects: list[Document]) -> None:
     _container(objects)["image"] = "registry.example.com/muster:latest"
 
 
+def _agent(**security: object) -> Callable[[list[Document]], None]:
+    def broken(objects: list[Document]) -> None:
+        pod = find(objects, "DaemonSet", "-agent")["spec"]["template"]["spec"]
+        pod["containers"][0]["securityContext"] |= security
+
+    return broken
+
+
+def _folder(objects: list[Document]) -> None:
+    _gateway(objects)["volumes"].append({"name": "x", "hostPath": {"path": "/srv"}})
+
+
+def _side_car(objects: list[Document]) -> None:
+    _gateway(objects)["containers"].append({"name": "proxy", "image": "proxy:1"})
+
+
 def _everybody_from_the_store(objects: list[Document]) -> None:
     del find(objects, "NetworkPolicy", "-store")["spec"]["ingress"][0]["from"]
 
@@ -230,6 +278,12 @@ BROKEN = (
         "no namespace",
         "dev",
         lambda objects: find(objects, "Service", "-gateway")["metadata"].pop("namespace"),
+        meaning.names,
+    ),
+    Broken(
+        "a service elsewhere than its pods",
+        "dev",
+        _set("Service", "-gateway", "metadata", "namespace", to="default"),
         meaning.names,
     ),
     Broken("a deployment's selector", "dev", _labels("Deployment", "-gateway"), meaning.selectors),
@@ -399,6 +453,12 @@ BROKEN = (
         meaning.grace,
     ),
     Broken(
+        "gateways that all drain at once",
+        "ha",
+        _set("Deployment", "-gateway", "spec", "minReadySeconds", to=0),
+        meaning.grace,
+    ),
+    Broken(
         "a drain longer than its grace",
         "dev",
         _settings("MUSTER_DRAIN_WINDOW_S", "120"),
@@ -413,6 +473,23 @@ BROKEN = (
     Broken("root", "dev", _root, meaning.hardening),
     Broken("a writable root", "dev", _writable, meaning.hardening),
     Broken("an image that is not pinned", "dev", _latest, meaning.hardening),
+    Broken("agents that may gain privileges", "onprem", _agent(privileged=True), meaning.hardening),
+    Broken("agents with capabilities", "onprem", _agent(capabilities={}), meaning.hardening),
+    Broken("a folder of the machine", "ha", _folder, meaning.restricted),
+    Broken("a container beside it that may gain privileges", "ha", _side_car, meaning.restricted),
+    Broken(
+        "the machine's network",
+        "ha",
+        _set("Deployment", "-sweeper", "spec", "template", "spec", "hostNetwork", to=True),
+        meaning.restricted,
+    ),
+    Broken(
+        "agents whose token is in another namespace",
+        "dev",
+        _set("DaemonSet", "-agent", "metadata", "namespace", to="elsewhere"),
+        meaning.references,
+        {"agent": {"enabled": True}, "secrets": {"requireJoinToken": True}},
+    ),
     Broken(
         "nginx's 60 s",
         "ha",

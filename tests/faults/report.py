@@ -43,7 +43,7 @@ store, with every event, and with what `select` answered all the time through ev
 """
 
 _COLUMNS = (
-    "| fault | what happened | pace | broken | recover, s | settle, s | unselectable, node-s "
+    "| fault | what happened | broken | recover, s | settle, s | unselectable, node-s "
     "| dead → offline, s | took, s | seed |"
 )
 _CLOSED = "closed_"
@@ -59,6 +59,8 @@ _LAWS = (
 )
 
 _EXPLAINED = """
+## How to read it
+
 - **what happened**: machines that took part, registrations acknowledged, transitions and how many
   of them to `offline`, and how sockets ended: 1012 a gateway that restarts, 1006 without a word
   (deaths and cut connections), 44xx a gateway's refusal.
@@ -70,11 +72,22 @@ _EXPLAINED = """
   them in its answer (while the store is away nobody can be selected, by anybody).
 - **dead → offline**: the longest time from a machine's death until it was called offline.
 
-At a pace of 1:10 every number of the document is divided by ten (a time-out of 45 s becomes 4.5 s),
-and so are the faults' times, which the table gives as at true speed. What a busy machine can't keep
-is shortened less: an answer of the store may take 1 s. A seed draws who dies, falls ill and comes,
-and the random sequences: `FAULTS_SEED=<seed> .venv/bin/python -m pytest -m faults <test>` draws the
-same again. Processes' own jitter is not drawn from it.
+Where it says "pace 1:10", every number of the document is divided by ten (a time-out of 45 s
+becomes 4.5 s), and so are the faults' times, which the first column gives as at true speed; what
+was measured is in seconds of the run. What a busy machine can't keep is shortened less: an answer
+of the store may take 1 s.
+
+A seed draws who dies, falls ill and comes, and the random sequences; processes' own jitter is not
+drawn from it. The same again:
+
+```
+FAULTS_SEED=<seed> .venv/bin/python -m pytest -m faults tests/faults -k <words of the test's name>
+```
+
+All of it again, and this page: `make faults`. That the checker itself notices what is wrong is
+tried on toys: registries that never expire a node, forget one, rename one, select anybody, are
+hasty, blame the platform, tell nobody, tell twice, or guess
+(`tests/faults/test_checker_is_checked.py`).
 """
 
 
@@ -101,14 +114,24 @@ class Line:
     passed: bool
     row: dict[str, Any] | None
     took_s: float = 0.0
+    section: str = ""
+    place: int = 0
 
 
 def sentence_of(item: pytest.Item) -> str:
-    """What a test is about: the first line of its docstring, and its parameters."""
+    """What a test is about: the first line of its docstring, with its parameters in their places;
+    `{which}` is the name of all of them."""
     told = (getattr(item, "obj", None).__doc__ or item.name).strip().splitlines()[0]
     callspec = getattr(item, "callspec", None)
-    which = f" ({callspec.id})" if callspec is not None else ""
-    return told.rstrip(".") + which
+    if callspec is not None:
+        told = told.format(**callspec.params, which=callspec.id)
+    return str(told).rstrip(".")
+
+
+def section_of(item: pytest.Item) -> str:
+    """Which tests it stands with: the first line of its file's docstring."""
+    told: str = getattr(item, "module", None).__doc__ or ""
+    return told.strip().splitlines()[0].rstrip(".")
 
 
 @dataclass
@@ -121,30 +144,34 @@ class Collected:
         if report.when == "call" or (report.when == "setup" and report.failed):
             said: dict[str, Any] = dict(report.user_properties)
             sentence = str(said.get("sentence", report.nodeid))
-            self.lines.append(Line(sentence, report.passed, said.get("fault"), report.duration))
+            section, place = str(said.get("section", "")), int(said.get("place", 0))
+            row = said.get("fault")
+            self.lines.append(Line(sentence, report.passed, row, report.duration, section, place))
 
 
 def document(lines: Sequence[Line], took_s: float) -> str:
     """The whole of `docs/reliability.md`."""
     runs = sorted(
         (line for line in lines if line.row is not None or not line.passed),
-        key=lambda line: line.fault,
+        key=lambda line: line.place,
     )
-    return "".join(
-        (_HEAD, _table(runs), _EXPLAINED, _verdicts(runs), _summary(lines, runs, took_s))
-    )
+    sections = dict.fromkeys(line.section for line in runs)
+    tables = (_table(s, [line for line in runs if line.section == s]) for s in sections)
+    return "".join((_HEAD, _summary(lines, runs, took_s), _verdicts(runs), *tables, _EXPLAINED))
 
 
-def _table(runs: Sequence[Line]) -> str:
-    rows = [_COLUMNS, "|---" * (_COLUMNS.count("|") - 1) + "|"]
+def _table(section: str, runs: Sequence[Line]) -> str:
+    paces = ", ".join(sorted({line.row["pace"] for line in runs if line.row}))
+    heading = f"## {section}{f' (pace {paces})' if ':' in paces else ''}"
+    rows = ["", heading, "", _COLUMNS, "|---" * (_COLUMNS.count("|") - 1) + "|"]
     for line in runs:
         r = line.row
         if r is None:
-            rows.append(f"| {line.fault} | | | **did not settle** | | | | | {line.took_s:.0f} | |")
+            rows.append(f"| {line.fault} | | **did not settle** | | | | | {line.took_s:.0f} | |")
             continue
         broken = str(sum(r["breaches"].values())) if line.passed else "**failed**"
         rows.append(
-            f"| {line.fault} | {_happened(r['counts'])} | {r['pace']} | {broken} "
+            f"| {line.fault} | {_happened(r['counts'])} | {broken} "
             f"| {r['recover_s']:.1f} | {r['settle_s']:.1f} "
             f"| {r['unselectable_s']:.0f} | {r['truth_s']:.1f} "
             f"| {line.took_s:.0f} | {r['seed']} |"
@@ -170,7 +197,7 @@ def _sum(runs: Sequence[Line], name: str) -> int:
 
 
 def _verdicts(runs: Sequence[Line]) -> str:
-    rows = ["", "## Verdicts", "", "| law | judged | broken |", "|---|---|---|"]
+    rows = ["", "| law | judged | broken |", "|---|---|---|"]
     for number, law, count, what in _LAWS:
         broken = sum((line.row or {}).get("breaches", {}).get(law, 0) for line in runs)
         rows.append(f"| {number} | {_sum(runs, count)} {what} | {broken} |")
@@ -184,15 +211,15 @@ def _summary(lines: Sequence[Line], runs: Sequence[Line], took_s: float) -> str:
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
     failed = sum(not line.passed for line in lines)
-    return f"""
-## The last full run
+    return f"""## The last full run
 
-{when}, {machine}, Python {platform.python_version()}, {find_server().name};
-{took_s / 60:.0f} minutes, {AT_ONCE} worlds at a time; {len(lines)} tests, {failed} failed.
-Looked at: {n("machines")} machines, {n("beats")} heartbeats,
-{n("acks")} acknowledged registrations, {n("statuses")} status messages,
-{n("transitions")} transitions judged again from their evidence ({n("offline")} of them offline),
-{n("selects")} answers of `select` ({n("selects_unanswered")} questions could not be answered).
-
-`make faults` runs all of it again and writes this page.
+| | |
+|---|---|
+| when | {when}, {took_s / 60:.0f} minutes, {AT_ONCE} worlds at a time |
+| machine | {machine}, Python {platform.python_version()}, {find_server().name} |
+| tests | {len(lines) - failed} passed, {failed} failed; {len(runs)} of them worlds with a fault |
+| machines | {n("machines")}, which sent {n("beats")} heartbeats |
+| told | {n("acks")} acknowledged registrations, {n("statuses")} status messages |
+| transitions | {n("transitions")}, of them {n("offline")} to `offline` |
+| `select` | {n("selects")} answers; {n("selects_unanswered")} questions could not be answered |
 """

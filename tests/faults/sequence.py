@@ -7,38 +7,49 @@ be well again. A sequence is a few episodes on one world.
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 from tests.faults import faults
 
 _MOST_AT_ONCE = 3
 
 
-def episodes(seed: int, count: int) -> list[faults.Together]:
-    """So many episodes of faults a single server can suffer."""
+Store = Literal["one server", "Sentinel", "Cluster"]
+
+
+def episodes(seed: int, count: int, store: Store = "one server") -> list[faults.Together]:
+    """So many episodes of faults that this kind of store can suffer."""
     dice = random.Random(f"{seed}/sequence")
-    return [_episode(dice) for _ in range(count)]
+    return [_episode(dice, store) for _ in range(count)]
 
 
-def _episode(dice: random.Random) -> faults.Together:
+def _episode(dice: random.Random, store: Store) -> faults.Together:
     drawn: list[tuple[float, faults.Fault]] = []
     for _ in range(dice.randint(1, _MOST_AT_ONCE)):
-        fault = _fault(dice)
+        fault = _fault(dice, store)
         if not any(fault.touches & other.touches for _, other in drawn):
             drawn.append((round(dice.uniform(0, 40), 1) if drawn else 0.0, fault))
     return faults.Together(of=tuple(drawn))
 
 
-def _fault(dice: random.Random) -> faults.Fault:
+def _fault(dice: random.Random, store: Store) -> faults.Fault:
     lasts = round(dice.choice((5, 20, 50, 80)) * dice.uniform(0.7, 1.3), 1)
     door = dice.randrange(2)
+    stores: dict[Store, tuple[faults.Fault, ...]] = {
+        "one server": (
+            faults.StoreRestarted(killed=dice.random() < 0.5),
+            faults.StoreRestarted(empty=True),
+            faults.StoreUnreachable(lasts),
+            faults.StoreUnreachable(lasts, refused=True),
+            faults.StorePaused(lasts),
+            faults.WritesRefused(lasts, replicas=dice.random() < 0.5),
+            faults.OneGatewayCutOff(lasts, door=door),
+        ),
+        "Sentinel": (faults.PrimaryKilled(), faults.PrimaryKilled()),
+        "Cluster": (faults.ClusterPrimaryKilled(), faults.SlotsMoving(lasts)),
+    }
     kinds: tuple[faults.Fault, ...] = (
-        faults.StoreRestarted(killed=dice.random() < 0.5),
-        faults.StoreRestarted(empty=True),
-        faults.StoreUnreachable(lasts),
-        faults.StoreUnreachable(lasts, refused=True),
-        faults.StorePaused(lasts),
-        faults.WritesRefused(lasts, replicas=dice.random() < 0.5),
-        faults.OneGatewayCutOff(lasts, door=door),
+        *stores[store],
         faults.GatewayKilled(lasts, door=door),
         faults.GatewayPaused(lasts, door=door),
         faults.GatewaysRolled(),

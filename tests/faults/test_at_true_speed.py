@@ -1,4 +1,4 @@
-"""A chosen few at the document's own numbers: beats each 15 s, silence for 45 s."""
+"""A chosen few at true speed: beats each 15 s, silence for 45 s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every fault of the list, alone, at a tenth of its time."""
+"""Every fault alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def closed_by_us(world: World) -> list[tuple[Page, int]]:
 
 @pytest.mark.parametrize("killed", [False, True], ids=["in order", "killed"])
 async def test_store_restarted_with_its_data(world: MakeWorld, judged: Judge, killed: bool) -> None:
-    """The store ends and comes back with its data."""
+    """The store ends ({which}) and comes back with its data."""
     w = await world()
     await w.suffer(faults.StoreRestarted(killed=killed))
     await judged(w)
@@ -47,7 +47,7 @@ async def test_store_restarted_empty(world: MakeWorld, judged: Judge) -> None:
 async def test_store_unreachable_from_every_process(
     world: MakeWorld, judged: Judge, lasts_s: float
 ) -> None:
-    """No process reaches the store: packets are dropped; seconds."""
+    """No process reaches the store for {lasts_s} s: packets are dropped."""
     w = await world()
     await w.suffer(faults.StoreUnreachable(lasts_s))
     await judged(w)
@@ -89,7 +89,7 @@ async def test_gateway_killed_with_half_the_fleet(world: MakeWorld, judged: Judg
 
 @pytest.mark.parametrize("lasts_s", [60, 150])
 async def test_gateway_paused_and_resumed(world: MakeWorld, judged: Judge, lasts_s: float) -> None:
-    """A gateway is paused and resumed; seconds."""
+    """A gateway is paused for {lasts_s} s and resumed."""
     w = await world()
     await w.suffer(faults.GatewayPaused(lasts_s))
     await judged(w)
@@ -154,7 +154,7 @@ async def test_both_sweepers_paused_past_their_leases(world: MakeWorld, judged: 
 
 @pytest.mark.parametrize("replicas", [False, True], ids=["memory", "replicas"])
 async def test_store_refusing_writes(world: MakeWorld, judged: Judge, replicas: bool) -> None:
-    """The store answers reads and refuses writes for 60 s, for want of."""
+    """The store answers reads and refuses writes for 60 s, for want of {which}."""
     w = await world()
     await w.suffer(faults.WritesRefused(replicas=replicas))
     await judged(w)
@@ -189,7 +189,7 @@ async def test_primary_killed_behind_sentinel(
 async def test_promoted_replica_that_lost_the_last_second(
     world: MakeWorld, judged: Judge, tmp_path: Path, clock_offset_s: float
 ) -> None:
-    """Sentinel: the promoted replica lost the last seconds; its clock is off by, s."""
+    """Sentinel: the promoted replica lost the last seconds; its clock is {clock_offset_s} s off."""
     w = await world(store=BehindSentinel(tmp_path / "sentinel", QUICK.s(clock_offset_s)))
     await w.suffer(faults.LastSecondLost())
     await judged(w)
@@ -197,13 +197,37 @@ async def test_promoted_replica_that_lost_the_last_second(
 
 @pytest.mark.parametrize(
     "outage",
-    [faults.StorePaused(12), faults.StoreUnreachable(12), faults.WritesRefused(12)],
-    ids=lambda f: type(f).__name__,
+    [
+        faults.StorePaused(12),
+        faults.StoreRestarted(),
+        faults.StoreUnreachable(12),
+        faults.StoreUnreachable(12, refused=True),
+        faults.WritesRefused(12),
+        faults.WritesRefused(12, replicas=True),
+        faults.OneGatewayCutOff(12),
+        faults.GatewayKilled(12),
+        faults.GatewayPaused(12),
+        faults.SweepersPaused(12),
+        faults.HalfOpen(12),
+    ],
+    ids=[
+        "the store paused",
+        "the store restarted",
+        "the store unreachable",
+        "the store refusing connections",
+        "the store refusing writes for want of memory",
+        "the store refusing writes for want of replicas",
+        "one gateway cut off from the store",
+        "one gateway killed",
+        "one gateway paused",
+        "both sweepers paused",
+        "half of the machines cut off",
+    ],
 )
 async def test_outage_repeated_every_40_s_for_ten_minutes(
     world: MakeWorld, judged: Judge, outage: faults.Fault
 ) -> None:
-    """An outage of 12 s again and again, every 40 s for ten minutes.
+    """An outage of 12 s again and again, every 40 s for ten minutes: {which}.
 
     The truth may be late, not never: who dies meanwhile is called offline meanwhile.
     """

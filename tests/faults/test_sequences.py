@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.conftest import Judge, MakeWorld
-from tests.faults.sequence import episodes
+from tests.faults.sequence import Store, episodes
+from tests.faults.stores import BehindSentinel, Clustered
 
 EPISODES = 5
 
@@ -22,8 +25,22 @@ def test_a_seed_always_draws_the_same_sequence() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("run", range(4))
 async def test_random_faults(world: MakeWorld, judged: Judge, run: int, seed: int) -> None:
-    """Five episodes of up to three faults at once, drawn from the seed; run."""
+    """Five episodes of up to three faults at once, drawn from the seed: sequence {run}."""
     w = await world(machines=30)
     for episode in episodes(seed, EPISODES):
+        await w.suffer(episode)
+    await judged(w)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("store", ["Sentinel", "Cluster"])
+async def test_random_faults_of_several_servers(
+    world: MakeWorld, judged: Judge, tmp_path: Path, store: Store, seed: int
+) -> None:
+    """{store}: three episodes of up to three faults at once, drawn from the seed."""
+    kind = BehindSentinel if store == "Sentinel" else Clustered
+    w = await world(store=kind(tmp_path / "servers"), machines=30)
+    for episode in episodes(seed, 3, store):
         await w.suffer(episode)
     await judged(w)

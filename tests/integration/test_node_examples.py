@@ -19,6 +19,9 @@ from tests.support.foreign import EXAMPLES, Program, browser, node_js
 PATIENT: dict[str, Any] = {"heartbeat_timeout_s": 30.0}
 """So that a gateway may take its time to be there again."""
 
+FILES_MAY: dict[str, Any] = {**PATIENT, "node_origins": ["null"]}
+"""So that a page that is a file may be a node."""
+
 Start = Callable[..., Program]
 
 
@@ -58,7 +61,7 @@ async def replace_gateway(system: System) -> None:
     """The gateway stops in order, and another begins on its port."""
     port = system.gateways[0].port
     system.gateways.pop().stop()
-    await system.start(gateways=1, sweepers=0, port=port, **PATIENT)
+    await system.start(gateways=1, sweepers=0, port=port, **FILES_MAY)
 
 
 async def test_a_node_in_node_js_is_ready_told_comes_back_and_leaves(
@@ -119,7 +122,7 @@ async def title(profile: Path) -> str:
 async def test_a_node_in_a_browser_is_ready_shows_it_and_comes_back(
     system: System, tmp_path: Path, start: Start
 ) -> None:
-    await system.start(gateways=1, sweepers=1, **PATIENT)
+    await system.start(gateways=1, sweepers=1, **FILES_MAY)
     page = (EXAMPLES / "node.html").as_uri()
     address = f"{page}?start&gpu=RTX%204080&memory=16&url={system.ws}"
     profile = tmp_path / "profile"

@@ -130,6 +130,19 @@ async def test_a_request_nobody_can_read_is_refused_in_words_and_hung_up(system:
     assert 'state="unregistered"} 0.0' in await metrics(system.http)
 
 
+async def test_requests_nobody_can_read_fill_no_log(system: System) -> None:
+    await system.start(sweepers=0)
+    (gateway,) = system.gateways
+    before = len(gateway.log())
+    for bad in (b"\x00\r\n\r\n", b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"):
+        for _ in range(200):
+            async with wire(gateway.port) as stranger:
+                await stranger.send(bad)
+                async with asyncio.timeout(5):
+                    assert await stranger.reader.readline()
+    assert len(gateway.log()) - before < 5000
+
+
 FLOODS = {
     "unreadable": frame(b"{}"),
     "unknown": frame(b'{"type":"x"}'),

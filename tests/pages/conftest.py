@@ -6,7 +6,7 @@ on. Each visitor's console and requests are judged after the test, whatever the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from tests.support.stores import Backend, Stores
 
 _HERE = Path(__file__).parent
 Visit = Callable[..., Awaitable[Visitor]]
+_VISITORS = pytest.StashKey[list[Visitor]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     ours = [item for item in items if _HERE in item.path.parents]
-    for item in ours:
+    for item in filter(pytest_asyncio.is_async_test, ours):
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     if "pages" in str(config.option.markexpr):
         return
@@ -39,6 +40,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long_ones:
         config.hook.pytest_deselected(items=long_ones)
         items[:] = [item for item in items if item not in long_ones]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test whose page complained has failed, whatever it was about."""
+    report = yield
+    faults = _unexpected(item) if report.when == "call" else []
+    if faults:
+        said = "\n".join(faults)
+        if report.passed:
+            report.outcome, report.longrepr = "failed", said
+        else:
+            report.sections.append(("faults of the page", said))
+        for visitor in item.stash[_VISITORS]:
+            visitor.faults.clear()  # told once
+    return report
+
+
+def _unexpected(item: pytest.Item) -> list[str]:
+    return [fault for visitor in item.stash.get(_VISITORS, []) for fault in visitor.unexpected()]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -51,7 +74,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(browser: Browser) -> AsyncIterator[Visit]:
+async def visit(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Visit]:
     """`await visit(url, token=…, look="dark", size=PHONE, locale="zh-CN")`: a visitor whose page is
     live. Without a URL: one who has not gone anywhere yet."""
     made: list[Visitor] = []
@@ -63,10 +86,11 @@ async def visit(browser: Browser) -> AsyncIterator[Visit]:
             await visitor.opens(url)
         return visitor
 
+    request.node.stash[_VISITORS] = made
     yield arrive
-    faults = [fault for visitor in made for fault in visitor.unexpected()]
     for visitor in made:
         await visitor.leaves()
+    faults = _unexpected(request.node)
     assert not faults, "\n".join(faults)
 
 

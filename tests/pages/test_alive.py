@@ -47,6 +47,11 @@ async def test_a_machine_appears_becomes_ready_degrades_drains_and_goes_offline_
             # From here on it is silent.
             await shows("offline")
             story = (await client.get("/v1/nodes/node-A", headers=headers)).json()
+    # The numbers above the table say the same, each machine counted once.
+    for status in ("all", "offline"):
+        await expect(visitor.figure(status)).to_have_text("1")
+    for status in ("registering", "ready", "degraded", "draining"):
+        await expect(visitor.figure(status)).to_have_text("0")
     happened = {event["to"]: event["at"] for event in reversed(story["events"]) if event.get("to")}
     first = await seen.all()
     late = {status: first[f"node-A {status}"] - at for status, at in happened.items()}

@@ -1,12 +1,16 @@
-"""What pages forget: nobody is let in, the token is wrong."""
+"""What pages forget: nobody is there, nobody is let in, nobody watches."""
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import expect
 
+from tests.integration.conftest import System
 from tests.pages.conftest import Visit
+from tests.pages.judging import grave_faults, too_wide
 from tests.pages.town import Town
-from tests.support.api import token
+from tests.pages.visitor import PHONE
+from tests.support.api import Machines, token
 
 
 async def test_without_a_token_one_is_asked_for_it_and_with_a_wrong_one_told_so(
@@ -31,3 +35,49 @@ async def test_without_a_token_one_is_asked_for_it_and_with_a_wrong_one_told_so(
     await page.get_by_role("button", name="Forget the token").click()
     await expect(field).to_be_visible()
     await expect(page.locator("tr[data-node]")).to_have_count(0)
+
+
+@pytest.mark.pages
+async def test_an_empty_fleet_says_how_the_first_machine_joins_to_copy(
+    system: System, visit: Visit
+) -> None:
+    await system.start()
+    visitor = await visit(system.http, token=token("admin"), size=PHONE)
+    await visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = visitor.page
+    await expect(page.get_by_role("heading", name="No machine has joined yet")).to_be_visible()
+    await page.get_by_role("button", name="Copy").first.click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = await page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"muster agent run --server {system.ws}"
+    assert not await grave_faults(visitor)
+    assert not await too_wide(visitor)
+
+
+@pytest.mark.pages
+async def test_a_gateway_without_tokens_that_others_can_reach_says_what_to_configure(
+    system: System, visit: Visit
+) -> None:
+    await system.start(host="0.0.0.0", api_tokens=[])
+    visitor = await visit()
+    visitor.expects("status of 403")
+    await visitor.page.goto(system.http)
+    await expect(visitor.page.get_by_role("heading", name="closed to pages")).to_be_visible()
+    await expect(visitor.page.locator("#page")).to_contain_text("API_NOT_CONFIGURED")
+    await expect(visitor.page.locator("#page")).to_contain_text("MUSTER_API_TOKENS")
+    assert not await grave_faults(visitor)
+
+
+@pytest.mark.pages
+async def test_time_that_nobody_watches_explains_itself(system: System, visit: Visit) -> None:
+    await system.start(heartbeat_timeout_s=600, warmup_timeout_s=600)
+    await Machines(system.registry).register("watched")
+    visitor = await visit(system.http, token=token("reader"))
+    banners = visitor.page.locator("#banners")
+    await expect(visitor.row("watched")).to_be_visible()
+    await expect(banners).to_be_empty()
+    system.sweepers[0].kill()
+    await expect(banners).to_contain_text("Parts of the fleet are not watched", timeout=30_000)
+    await expect(banners).to_contain_text("counts against no machine")
+    await system.processes.sweeper(heartbeat_timeout_s=600, warmup_timeout_s=600)
+    await expect(banners).to_be_empty(timeout=30_000)

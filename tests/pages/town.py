@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import httpx
 import msgspec
 
 from muster.wire.messages import Gpu, Hardware
-from registry.model import Verdict
+from registry.model import Beat, Status, Verdict
 from registry.registry import Registry
 from registry.settings import RegistrySettings
 from tests.integration.conftest import QUICK
@@ -33,13 +34,15 @@ REGIONS = ("eu-west", "us-east", "ap-south")
 OWNERS = ("x", "lab", "studio")
 VERSIONS = ("1.4.0", "1.4.2", "1.5.0")
 ILL = (Verdict.GPU_UNAVAILABLE, Verdict.MODEL_MISSING, Verdict.SELF_REPORTED)
-_AT_ONCE = 50
+_AT_ONCE = 20
+_BATCH = 250
 
 
 def town_settings() -> dict[str, Any]:
-    """Settings with which nobody falls silent, and everything else is quick."""
-    patient = {"heartbeat_timeout_s": HOUR_S, "warmup_timeout_s": HOUR_S, "gateway_grace_s": HOUR_S}
-    return {**QUICK, **patient, "drain_timeout_s": HOUR_S, "api_tokens": lines()}
+    """Settings with which nobody falls silent or beats too late, and everything else is quick."""
+    patient = ("heartbeat_timeout_s", "warmup_timeout_s", "gateway_grace_s", "drain_timeout_s")
+    long = {"heartbeat_interval_s": HOUR_S / 2, **dict.fromkeys(patient, HOUR_S)}
+    return {**QUICK, **long, "api_tokens": lines()}
 
 
 @dataclass
@@ -60,7 +63,8 @@ class Town:
         names = RegistrySettings.__dataclass_fields__
         shared: dict[str, Any] = {k: v for k, v in processes.settings.items() if k in names}
         plain = replace(RegistrySettings(), redis_url=backend.url)
-        registry = await Registry.connect(replace(plain, **shared))
+        # What is put in here is patient: a machine may be busy while a city moves in.
+        registry = await Registry.connect(replace(plain, **shared | {"redis_timeout_s": 30.0}))
         gateways = [await processes.gateway() for _ in range(2)]
         await processes.sweeper()
         return cls(processes, registry, Machines(registry), gateways, [])
@@ -74,27 +78,43 @@ class Town:
         headers = {"Authorization": f"Bearer {token(who)}"}
         return httpx.AsyncClient(base_url=self.http, trust_env=False, headers=headers, timeout=20)
 
-    async def settle(self, count: int, seed: int = 1) -> None:
-        """So many machines move in: nine of ten become ready, the others show the other states."""
+    async def settle(self, count: int, seed: int = 28) -> None:
+        """So many machines move in: nine of ten become ready, the others show the other states.
+        With this seed owner x has some that are ill, drained and new."""
         chance = random.Random(seed)
         width = len(str(count - 1))
         new = [f"node-{place:0{width}d}" for place in range(count)]
         await _some_at_once(self._moves_in(node_id, chance) for node_id in new)
-        newcomers = sum(place % 20 == 7 for place in range(count))
-        for wave in (self._beats, self._ends):
-            await _some_at_once(wave(node_id, place, chance) for place, node_id in enumerate(new))
-            odd = (
-                0
-                if wave == self._beats
-                else sum(place % 20 in (3, 11, 15) for place in range(count))
-            )
-            await until(partial(self._ready_are, count - newcomers - odd), "all are judged")
+        beating = [node_id for place, node_id in enumerate(new) if place % 20 != 7]
+        for _ in range(3):
+            await self.beats(beating, chance=chance)
+        await until(partial(self.are, "ready", len(beating)), "those that beat are ready", 60)
+        await _some_at_once(self._ends(node_id, place) for place, node_id in enumerate(new))
+        odd = sum(place % 20 in (3, 11, 15) for place in range(count))
+        await until(partial(self.are, "ready", len(beating) - odd), "all are judged", 60)
         self.ids += new
 
-    async def _ready_are(self, count: int) -> bool:
+    async def are(self, status: str, count: int) -> bool:
+        """Whether so many machines have a status."""
         async with self.asking() as client:
             states = (await client.get("/v1/fleet")).json()["status"]
-        return bool(states["ready"] == count)
+        return bool(states[status] == count)
+
+    @asynccontextmanager
+    async def guest(self, node_id: str, **changes: Any) -> AsyncIterator[None]:
+        """A ready machine that is gone after a test, however that ends."""
+        await self.machines.register(node_id, **changes)
+        for _ in range(3):
+            await self.beats([node_id])
+        try:
+            # Heartbeats that follow before it was judged ready would be forgotten by that.
+            await until(partial(self._is_ready, node_id), f"{node_id} is ready")
+            yield
+        finally:
+            await self.registry.remove(node_id, "ann", "the test is over")
+
+    async def _is_ready(self, node_id: str) -> bool:
+        return (await self.machines.fleet.facts(node_id)).status is Status.READY
 
     async def end(self) -> None:
         """Ends all processes."""
@@ -104,7 +124,7 @@ class Town:
     async def _moves_in(self, node_id: str, chance: random.Random) -> None:
         name, memory, count = chance.choice(KINDS)
         labels = {"region": chance.choice(REGIONS)}
-        if chance.random() < 0.3:
+        if chance.random() < 0.5:
             labels["owner"] = chance.choice(OWNERS)
         await self.machines.register(
             node_id,
@@ -120,18 +140,12 @@ class Town:
             max_concurrent_jobs=2 * count,
         )
 
-    async def _beats(self, node_id: str, place: int, chance: random.Random) -> None:
-        if place % 20 != 7:
-            for _ in range(3):
-                await self.beat(node_id, jobs=chance.randrange(3), percent=chance.randrange(5, 95))
-
-    async def _ends(self, node_id: str, place: int, chance: random.Random) -> None:
+    async def _ends(self, node_id: str, place: int) -> None:
         """What becomes of those that do not stay ready: by its place among twenty."""
         kind = place % 20
         if kind == 3:
-            verdict = chance.choice(ILL)
             for _ in range(3):
-                await self.beat(node_id, verdict=verdict)
+                await self.beats([node_id], ILL[place // 20 % len(ILL)])
         elif kind == 11:
             await self.registry.drain(node_id, "ann", "new fans")
         elif kind == 15:
@@ -146,10 +160,21 @@ class Town:
                 capabilities=tuple(seen.capabilities),
             )
 
-    async def beat(
-        self, node_id: str, verdict: Verdict = Verdict.PASS, jobs: int = 0, percent: int = 0
+    async def beats(
+        self,
+        node_ids: Sequence[str],
+        verdict: Verdict = Verdict.PASS,
+        chance: random.Random | None = None,
     ) -> None:
-        """One heartbeat with its verdict."""
+        """One heartbeat of each, with a verdict; what they report is drawn."""
+        chance = chance or random.Random(1)
+        for low in range(0, len(node_ids), _BATCH):
+            some = [self._beat_of(id_, verdict, chance) for id_ in node_ids[low : low + _BATCH]]
+            for answer in await self.registry.beat(some):
+                assert answer is not None and answer.outcome in ("fine", "tell"), answer
+
+    def _beat_of(self, node_id: str, verdict: Verdict, chance: random.Random) -> Beat:
+        percent, jobs = chance.randrange(5, 95), chance.randrange(3)
         usage = {
             "cpu_percent": percent / 2,
             "gpu_percent": percent,
@@ -157,11 +182,10 @@ class Town:
             "running_jobs": jobs,
         }
         report = msgspec.msgpack.encode({"resource_usage": usage})
-        beat = self.machines.fleet.beat_of(
+        beat: Beat = self.machines.fleet.beat_of(
             node_id, verdict=verdict, report=report, jobs=jobs, capacity=4
         )
-        (answer,) = await self.registry.beat([beat])
-        assert answer is not None and answer.outcome in ("fine", "tell"), answer
+        return beat
 
 
 async def _some_at_once(acts: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -54,6 +54,7 @@ class Visitor:
             locale=locale,
             reduced_motion="reduce",
             has_touch=size is PHONE,
+            is_mobile=size is PHONE,
             device_scale_factor=2 if size is PHONE else 1,
         )
         await context.add_init_script(_POLICY)

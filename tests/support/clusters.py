@@ -36,8 +36,15 @@ class Member:
 class ReplicatedCluster:
     """`servers` are all of them, primaries first; who is what now, `members` says."""
 
-    def __init__(self, directory: Path, extra: Sequence[str], server: Path | str | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        extra: Sequence[str],
+        server: Path | str | None,
+        kind: type[EmbeddedStore] = EmbeddedStore,
+    ) -> None:
         self.servers: list[EmbeddedStore] = []
+        self._kind = kind
         self._directory = directory
         self._extra = [
             *("--cluster-node-timeout", str(_NODE_TIMEOUT_MS)),
@@ -55,11 +62,14 @@ class ReplicatedCluster:
         replicas: int = 1,
         extra: Sequence[str] = (),
         server: Path | str | None = None,
+        kind: type[EmbeddedStore] = EmbeddedStore,
     ) -> ReplicatedCluster:
         """Starts all, `replicas` for each primary, and waits until all agree."""
-        made = cls(directory, extra, server)
+        made = cls(directory, extra, server, kind)
         try:
-            found = EmbeddedCluster.start(directory, primaries, made._extra, server=server)
+            found = EmbeddedCluster.start(
+                directory, primaries, made._extra, server=server, kind=kind
+            )
             for primary in found.stores:
                 made._add(primary)
             made._add_replicas(found.stores, replicas)
@@ -157,7 +167,7 @@ class ReplicatedCluster:
 
     def restart(self, ended: EmbeddedStore) -> EmbeddedStore:
         """Starts a server that has ended again, on its port and data; it finds its place itself."""
-        again = EmbeddedStore.start(
+        again = self._kind.start(
             ended.data_dir,
             ended.port,
             ["--cluster-enabled", "yes", "--cluster-port", self._buses[ended.port], *self._extra],
@@ -226,7 +236,13 @@ class ReplicatedCluster:
             by_id = {m.id: m for m in self.members()}
             for member in by_id.values():
                 server = self._server_of(member)
-                if "slave" in member.flags and server.running:
+                if not server.running:
+                    continue
+                # It may have become a replica, and not everybody have heard of it.
+                follower = said(server, "replication")["role"] == "slave"
+                if follower != ("slave" in member.flags):
+                    return False
+                if follower:
                     primary = self._server_of(by_id[member.primary_id])
                     if not follows(server, primary):
                         return False
@@ -247,7 +263,7 @@ class ReplicatedCluster:
             replica.command("CLUSTER", "REPLICATE", self._id_of(primary))
 
     def _start_member(self, name: str) -> EmbeddedStore:
-        member = EmbeddedStore.start(
+        member = self._kind.start(
             self._directory / name,
             extra=["--cluster-enabled", "yes", "--cluster-port", str(free_port()), *self._extra],
             server=self._server,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ _KEY = bytes(4)  # a mask of zeros is a mask
 
 
 def frame(payload: bytes, opcode: int = 1, *, fin: bool = True, masked: bool = True) -> bytes:
-    """One frame of at most 125 bytes, as a client sends it."""
-    head = bytes([opcode | (0x80 if fin else 0), len(payload) | (0x80 if masked else 0)])
+    """One frame of at most 65535 bytes, as a client sends it."""
+    size = len(payload)
+    head = bytes([opcode | (0x80 if fin else 0), min(size, 126) | (0x80 if masked else 0)])
+    if size >= 126:
+        head += struct.pack("!H", size)
     return head + (_KEY if masked else b"") + payload
 
 

@@ -2,6 +2,9 @@
 
 Servers are real processes, started when first needed, one set for each worker of the test run, and
 emptied before each test. Whoever asks them is one of the users that are shipped in `deploy/store/`.
+
+`TEST_STORES` names others to run on, with spaces between them: also `secure-cluster`, Debian's
+servers as a Cluster that speaks TLS and nothing else.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ import pytest
 import pytest_asyncio
 
 from registry.embedded import EmbeddedCluster, EmbeddedStore
+from registry.opening import PLAIN, Access
 from registry.store import Store
 from tests.support.users import BOTH, as_user, user_file
 
 BACKENDS = ("fakeredis", "valkey", "redis", "cluster")
+SECURE_CLUSTER = "secure-cluster"
+_WANTED = tuple(os.environ.get("TEST_STORES", "").split()) or BACKENDS
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,14 @@ class Backend:
     name: str
     servers: tuple[EmbeddedStore, ...] = ()
     url: str | None = None
+    access: Access = PLAIN
 
     async def connect(self, timeout_s: float = 5.0) -> Store:
         """A connection of its own to this store; the caller closes it."""
         if self.url is None:
             client = fakeredis.FakeAsyncRedis(server_type="valkey")
             return Store(client, single=True, genuine=False)
-        return await Store.connect(self.url, timeout_s=timeout_s)
+        return await Store.connect(self.url, timeout_s=timeout_s, access=self.access)
 
     def empty(self) -> None:
         """Forget everything."""
@@ -74,6 +81,8 @@ class Stores:
         directory = self._directory / f"{name}-{self._started}"
         if name == "fakeredis":
             return Backend(name)
+        if name == SECURE_CLUSTER:
+            return _secure_cluster(directory)
         users = ["--aclfile", str(user_file(directory))]
         if name == "cluster":
             cluster = EmbeddedCluster.start(directory, extra=users)
@@ -86,6 +95,13 @@ class Stores:
     def _stop(backend: Backend) -> None:
         for server in backend.servers:
             server.kill()
+
+
+def _secure_cluster(directory: Path) -> Backend:
+    from tests.support.secure import SecureCluster  # what it is built on is built on this file
+
+    made = SecureCluster.start(directory)
+    return Backend(SECURE_CLUSTER, tuple(made.cluster.servers), made.url, made.access)
 
 
 def debian_redis() -> str:
@@ -111,7 +127,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     made.stop()
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=_WANTED)
 def backend(request: pytest.FixtureRequest, stores: Stores) -> Backend:
     """Each of the stores in turn, emptied."""
     name: str = request.param

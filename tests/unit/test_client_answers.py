@@ -30,6 +30,7 @@ PAIRS: list[tuple[type[msgspec.Struct], type[msgspec.Struct]]] = [
     (theirs.Chosen, ours.Chosen),
     (theirs.Selection, ours.Selection),
     (theirs.Near, ours.Near),
+    (theirs.Trial, ours.Trial),
     (explaining.LackShown, ours.Lack),
     (explaining.Point, ours.Point),
     (explaining.Waiting, ours.Waiting),

@@ -1,5 +1,6 @@
 // Asking the gateway that this page came from. Tokens go into the header, never into an address.
 
+import { frames } from "./frames.js";
 import { token } from "./session.js";
 import { lang } from "./words.js";
 import { learnNow } from "./format.js";
@@ -42,19 +43,22 @@ export async function ask(method, path, body) {
 
 export const get = (path) => ask("GET", path);
 
-/** A whole stream of events that ends by itself (`until=now`), oldest first; at most `most` of the
- * newest, so that a busy hour does not fill the memory. */
-export async function past(query, most = 500) {
+/** Takes every event of a stream that ends by itself (`until=now`), oldest first. */
+export async function each(query, take) {
   const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
-  const response = await fetch(`/v1/events?${query}&until=now`, { headers, cache: "no-store" });
+  const response = await fetch(`/v1/events?${query}&until=now`, { headers, cache: "no-store", credentials: "omit" });
   if (!response.ok) throw new Problem(await response.json());
-  const found = [];
-  const { frames } = await import("./frames.js");
   for await (const frame of frames(response.body)) {
-    if (frame.data && frame.event !== "gap" && frame.event !== "end") {
-      found.push(JSON.parse(frame.data));
-      if (found.length > 2 * most) found.splice(0, found.length - most);
-    }
+    if (frame.data && frame.event !== "gap" && frame.event !== "end") take(JSON.parse(frame.data));
   }
+}
+
+/** The same as a list; at most `most` of the newest, so that a busy hour does not fill the memory. */
+export async function past(query, most = 500) {
+  const found = [];
+  await each(query, (event) => {
+    found.push(event);
+    if (found.length > 2 * most) found.splice(0, found.length - most);
+  });
   return found.slice(-most);
 }

@@ -43,19 +43,25 @@ export function refill(element, key, make) {
   fill(element, make());
 }
 
-/** At most one call a frame, and at most one every `ms`; the last one is never left out. */
+const SHARE = 10;
+
+/** At most one call a frame, at most one every `ms`, and at most a tenth of the time spent in it: the
+ * more it costs, the rarer it is. The last one is never left out. */
 export function paced(ms, call) {
   let waiting = false;
-  let last = -Infinity;
+  let ended = -Infinity;
+  let cost = 0;
   const run = () => {
     waiting = false;
-    last = performance.now();
+    const began = performance.now();
     call();
+    ended = performance.now();
+    cost = ended - began;
   };
   return () => {
     if (waiting) return;
     waiting = true;
-    const rest = ms - (performance.now() - last);
+    const rest = Math.max(ms, ms && SHARE * cost) - (performance.now() - ended);
     // A page in the background gets no frames, and needs none until it is looked at.
     if (rest > 0) setTimeout(() => requestAnimationFrame(run), rest);
     else requestAnimationFrame(run);

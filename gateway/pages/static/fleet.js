@@ -1,10 +1,13 @@
 // The fleet: numbers with their last minutes, a map of every machine, and the same as a table.
 
-import { fill, h, paced, refill, svg } from "./dom.js";
-import { duration, storeNow, whole } from "./format.js";
+import { fill, h, paced, refill } from "./dom.js";
+import { duration, whole } from "./format.js";
 import { look, state } from "./link.js";
 import { drawMap } from "./map.js";
+import { makeFigures } from "./figures.js";
+import { COLUMNS, DEFAULT, SORTS, makeTable } from "./table.js";
 import { STATUSES } from "./store.js";
+import { badge } from "./row.js";
 import { lang, word } from "./words.js";
 
 const ROWS = 50;
@@ -16,148 +19,133 @@ const GROUPS = {
   gateway: (row) => row.gateway,
   version: (row) => row.program_version ?? word("none"),
 };
-const COLUMNS = ["node_id", "status", "reason", "since", "load", "gpus", "labels", "gateway"];
-const SORTS = {
-  node_id: (row) => row.node_id, status: (row) => STATUSES.indexOf(row.status), reason: (row) => row.reason,
-  since: (row) => -row.since, load: (row) => row.load, gpus: (row) => row.gpus[0]?.name ?? "",
-  gateway: (row) => row.gateway,
-};
-
-export const badge = (status) => h(`span.status.s-${status}`, {}, word(`status_${status}`));
+const PLAIN = { q: "", status: "", group: "none", sort: "node_id", page: 0, columns: DEFAULT.join(",") };
 
 export function show(page) {
   const asked = new URLSearchParams(location.search);
-  const view = {
-    q: asked.get("q") ?? "", status: asked.get("status") ?? "", group: asked.get("group") ?? "none",
-    sort: asked.get("sort") ?? "node_id", page: Number(asked.get("page") ?? 0) || 0,
-  };
+  const view = { ...PLAIN, ...Object.fromEntries([...asked].filter(([name]) => name in PLAIN)) };
+  view.page = Number(view.page) || 0;
   if (!(view.group in GROUPS)) view.group = "none";
-  const numbers = h("section.numbers.live", { "aria-label": word("fleet") });
+  const columns = () => COLUMNS.filter((name) => name === "node_id" || view.columns.split(",").includes(name));
+
+  const figures = makeFigures((status) => change({ status, page: 0 }));
+  const numbers = h("section.numbers.live", { "aria-label": word("fleet") }, figures.elements);
   const canvas = h("canvas", { role: "img", "aria-label": word("map") });
-  const tip = h("div.tip", { hidden: true });
+  const tip = h("div.tip", { hidden: true, "aria-hidden": true });
+  const said = h("p.hidden", { "aria-live": "polite", id: "walked" });
+  const frame = h("div.map.live", { tabindex: 0, role: "application", id: "map", "aria-label": word("map"), "aria-describedby": "map-help" }, canvas);
+  const watched = h("span.soft", { id: "watched" });
   const body = h("div.wide.live");
   const pager = h("div.pager");
+  const lines = makeTable(body, (sort) => {
+    change({ sort, page: 0 });
+    body.querySelector("[aria-sort] button")?.focus();
+  });
   const search = h("input", { type: "search", value: view.q, placeholder: word("search"), "aria-label": word("search"),
     oninput: () => change({ q: search.value, page: 0 }) });
   const group = h("select", { onchange: () => change({ group: group.value }) },
     Object.keys(GROUPS).map((name) => h("option", { value: name, selected: name === view.group }, word(`group_${name}`))));
+  const statuses = h("select", { onchange: () => change({ status: statuses.value, page: 0 }) },
+    h("option", { value: "" }, word("all")), STATUSES.map((name) => h("option", { value: name, selected: name === view.status }, word(`status_${name}`))));
   fill(page,
     h("h1.hidden", {}, word("fleet")), numbers,
     h("section.card", {},
       h("div.row", {}, h("h2.grow", {}, word("map")), h("label", {}, word("group_by"), group)),
-      h("div.map.live", { tabindex: 0, role: "group", "aria-label": word("map") }, canvas), tip),
+      frame, said, h("p.hidden", { id: "map-help" }, word("map_help")),
+      h("div.row", {}, h("div.legend.grow", { "aria-hidden": true }, STATUSES.map(badge)), watched), tip),
     h("section.card", {},
-      h("div.row", {}, h("h2.grow", {}, word("table")), search), body, pager));
+      h("div.row", {}, h("h2.grow", {}, word("table")), h("label", {}, word("filter_status"), statuses), search, chooser()), body, pager));
 
-  const map = drawMap(canvas, tip);
+  const map = drawMap({ canvas, frame, tip, said, open: (id) => {
+    history.pushState(null, "", `/nodes/${encodeURIComponent(id)}`);
+    dispatchEvent(new PopStateEvent("popstate"));
+  } });
 
+  function chooser() {
+    const box = (name) => h("label", {}, h("input", { type: "checkbox", name, checked: columns().includes(name), onchange: (event) => {
+      const chosen = COLUMNS.filter((one) => (one === name ? event.target.checked : columns().includes(one)));
+      change({ columns: chosen.join(",") });
+    } }), word(`col_${name}`));
+    const menu = h("details.menu", { id: "columns", onkeydown: (event) => {
+      if (event.key !== "Escape") return;
+      menu.open = false;
+      menu.firstChild.focus();
+    }, onfocusout: (event) => { if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false; } },
+    h("summary", {}, word("columns")), h("div", {}, COLUMNS.filter((name) => name !== "node_id").map(box)));
+    return menu;
+  }
+
+  let dirty = true; // whether cells may lie elsewhere than they did
   function change(more) {
     Object.assign(view, more);
-    const kept = new URLSearchParams();
-    for (const [name, value] of Object.entries(view)) {
-      if (value && !(name === "group" && value === "none") && !(name === "sort" && value === "node_id")) kept.set(name, value);
-    }
-    history.replaceState(null, "", kept.size ? `/?${kept}` : "/");
+    dirty = true;
+    statuses.value = view.status;
+    const kept = Object.entries(view).filter(([name, value]) => value !== PLAIN[name]);
+    history.replaceState(null, "", kept.length ? `/?${new URLSearchParams(kept)}` : "/");
     draw();
   }
 
-  function fitting() {
-    const q = view.q.trim().toLowerCase();
-    const rows = [];
-    for (const row of state.rows.values()) {
-      if (view.status && row.status !== view.status) continue;
-      if (q && !text(row).includes(q)) continue;
-      rows.push(row);
-    }
-    const down = view.sort.startsWith("-");
+  const meets = (row) => (!view.status || row.status === view.status) && (!needle() || text(row).includes(needle()));
+  const needle = () => view.q.trim().toLowerCase();
+
+  function sorted(rows) {
+    const down = view.sort.startsWith("-") ? -1 : 1;
     const by = SORTS[view.sort.replace("-", "")] ?? SORTS.node_id;
-    rows.sort((a, b) => {
-      const [x, y] = [by(a), by(b)];
-      return (x < y ? -1 : x > y ? 1 : a.node_id < b.node_id ? -1 : 1) * (down ? -1 : 1);
-    });
-    return rows;
+    const keyed = rows.map((row) => [by(row), row]);
+    keyed.sort(([x, a], [y, b]) => (x < y ? -1 : x > y ? 1 : a.node_id < b.node_id ? -1 : 1) * down);
+    return keyed.map(([, row]) => row);
   }
 
   let ids = [];
   function draw() {
-    drawNumbers();
-    const rows = fitting();
-    map.draw(rows, GROUPS[view.group]);
+    figures.update(view.status || "all");
+    const { gateways, sweepers, watch } = state.numbers ?? {};
+    watched.textContent = watch ? `${gateways} ${word("gateways")} · ${sweepers} ${word("sweepers")} · ${word("unobserved_note", { time: duration(watch.unobserved_ms) })}` : "";
+    const rows = [...state.rows.values()].filter(meets);
+    if (dirty) {
+      map.draw(rows, GROUPS[view.group], (id) => state.rows.get(id));
+      dirty = false;
+    }
     const counts = STATUSES.map((status) => `${word(`status_${status}`)} ${state.counts[status]}`).join(", ");
     canvas.setAttribute("aria-label", word("map_summary", { total: rows.length, counts }));
     const last = Math.max(0, Math.ceil(rows.length / ROWS) - 1);
     const first = Math.min(view.page, last) * ROWS;
-    const shown = rows.slice(first, first + ROWS);
+    const shown = sorted(rows).slice(first, first + ROWS);
     ids = shown.map((row) => row.node_id);
-    // Once in ten seconds for the durations; else only what changed is drawn.
-    refill(body, [lang(), view.sort, Math.floor(Date.now() / 10_000), shown.map((row) => [row.node_id, row.version, row.load, row.live, row.status, row.labels])],
-      () => shown.length ? table(shown) : h("p.soft", {}, state.listed ? word("nothing_fits") : word("loading")));
+    if (shown.length) lines.update(shown, columns(), view.sort);
+    else lines.clear(nothing());
     refill(pager, [lang(), first, rows.length], () => [
       h("span.soft", {}, word("showing", { from: rows.length ? first + 1 : 0, to: first + shown.length, total: whole(rows.length) })),
       h("button", { type: "button", disabled: first === 0, onclick: () => change({ page: first / ROWS - 1 }) }, word("previous")),
       h("button", { type: "button", disabled: first / ROWS >= last, onclick: () => change({ page: first / ROWS + 1 }) }, word("next"))]);
   }
 
-  function drawNumbers() {
-    const listed = state.listed ? state.counts : state.numbers?.status ?? state.counts;
-    const history = state.history.map((moment) => moment.counts);
-    refill(numbers, [lang(), view.status, listed, state.numbers?.selectable, history.length],
-      () => [figure("all", Object.values(listed).reduce((a, b) => a + b, 0), history),
-        ...STATUSES.map((status) => figure(status, listed[status], history))]);
-  }
+  const nothing = () => !state.listed ? h("p.soft", {}, word("loading"))
+    : h("p.soft", {}, `${word("nothing_fits")} `, h("button", { type: "button", onclick: () => {
+      search.value = "";
+      change({ q: "", status: "", page: 0 });
+    } }, word("clear")));
 
-  function figure(status, count, history) {
-    const name = status === "all" ? word("machines") : word(`status_${status}`);
-    const values = history.map((counts) => status === "all" ? Object.values(counts).reduce((a, b) => a + b, 0) : counts[status]);
-    const chosen = status === (view.status || "all");
-    return h(`button.figure.card.s-${status}`, { type: "button", "data-status": status, "aria-pressed": String(chosen),
-      onclick: () => { change({ status: status === "all" || chosen ? "" : status, page: 0 }); numbers.querySelector(`[data-status=${status}]`)?.focus(); } },
-      h("span", {}, name), h("b", {}, whole(count ?? 0)),
-      status === "all" && state.numbers ? h("span.soft", {}, `${whole(state.numbers.selectable)} ${word("selectable")}`) : spark(values));
-  }
-
-  function table(rows) {
-    return h("table", {},
-      h("thead", {}, h("tr", {}, COLUMNS.map((name) => {
-        const sorted = view.sort.replace("-", "") === name;
-        const down = sorted && view.sort.startsWith("-");
-        return h("th", { scope: "col", "aria-sort": sorted ? (down ? "descending" : "ascending") : null },
-          name in SORTS ? h("button", { type: "button", onclick: () => change({ sort: sorted && !down ? `-${name}` : name, page: 0 }) },
-            word(`col_${name}`), sorted ? (down ? " ↓" : " ↑") : "") : word(`col_${name}`));
-      }))),
-      h("tbody", {}, rows.map((row) => h("tr", { "data-node": row.node_id },
-        h("td.nowrap", {}, h("a.mono", { href: `/nodes/${encodeURIComponent(row.node_id)}` }, row.node_id)),
-        h("td", {}, badge(row.status), row.live || row.status === "offline" ? null : h("span.tag", {}, word("late"))),
-        h("td", {}, word(`reason_${row.reason}`)),
-        h("td.number", {}, duration(storeNow() - row.since)),
-        h("td.number", {}, `${row.load} / ${row.capacity}`),
-        h("td.nowrap", {}, cards(row.gpus)),
-        h("td", {}, Object.entries(row.labels).map(([name, value]) => h("span.tag", {}, `${name}=${value}`))),
-        h("td.nowrap", {}, row.gateway)))));
-  }
-
-  const soon = paced(200, draw);
-  const timer = setInterval(() => { soon(); if (state.link === "live") look(ids); }, 5000);
-  const resized = new ResizeObserver(soon);
+  const soon = paced(200, () => over || draw());
+  let over = false;
+  const timer = setInterval(() => { if (state.link === "live") look(ids); }, 5000);
+  const resized = new ResizeObserver(() => { dirty = true; soon(); });
   resized.observe(page);
   const seconds = setInterval(soon, 1000);
   draw();
-  return { update: soon, end: () => { clearInterval(timer); clearInterval(seconds); resized.disconnect(); } };
+  return {
+    update: (changed) => {
+      const group_ = GROUPS[view.group];
+      for (const id of changed) {
+        const row = state.rows.get(id);
+        const within = row && meets(row) ? group_(row) : undefined;
+        if (within !== map.within(id)) dirty = true;
+      }
+      map.touch(changed);
+      soon();
+    },
+    end: () => { over = true; clearInterval(timer); clearInterval(seconds); resized.disconnect(); map.end(); },
+  };
 }
 
 const text = (row) => `${row.node_id} ${row.gpus.map((gpu) => gpu.name).join(" ")} ${Object.entries(row.labels).map(([name, value]) => `${name}=${value}`).join(" ")}`.toLowerCase();
-
-function cards(gpus) {
-  const counts = new Map();
-  for (const gpu of gpus) counts.set(gpu.name, (counts.get(gpu.name) ?? 0) + 1);
-  return [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(", ");
-}
-
-function spark(values) {
-  const most = Math.max(1, ...values);
-  const least = Math.min(...values, most);
-  const span = Math.max(1, most - least);
-  const points = values.map((value, place) => `${(100 * place) / Math.max(1, values.length - 1)},${22 - (20 * (value - least)) / span}`);
-  return svg("svg", { viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" },
-    points.length > 1 ? svg("polyline", { class: "spark", points: points.join(" ") }) : []);
-}

@@ -1,22 +1,27 @@
 // Which page is shown, and what stands around it: head, banners, and whether one is let in at all.
 
-import { get } from "./api.js";
+import { ask, get } from "./api.js";
+import { confirm } from "./dialog.js";
 import { fill, h, paced, refill } from "./dom.js";
-import { duration } from "./format.js";
 import { again, hear, start, state } from "./link.js";
 import { look, setLanguage, setLook, setToken, token } from "./session.js";
 import { empty, gate } from "./states.js";
+import { told } from "./banners.js";
 import { lang, speak, word } from "./words.js";
 import * as events from "./events.js";
 import * as fleet from "./fleet.js";
+import * as mine from "./mine.js";
 import * as node from "./node.js";
+import * as select from "./select.js";
 
 const PAGES = [
   [/^\/$/, "fleet", fleet],
   [/^\/nodes\/([^/]+)$/, "fleet", node],
+  [/^\/mine$/, "owner_page", mine],
+  [/^\/select$/, "select_page", select],
   [/^\/events$/, "events", events],
 ];
-const LINKS = [["/", "fleet"], ["/events", "events"]];
+const LINKS = [["/", "fleet"], ["/mine", "owner_page"], ["/select", "select_page"], ["/events", "events"]];
 
 const at = (id) => document.getElementById(id);
 let me = null;
@@ -76,10 +81,11 @@ function head(current) {
     h("a.brand", { href: "/" }, h("img", { src: "/pages/favicon.svg", alt: "" }), word("title")),
     h("nav", { "aria-label": word("navigation") },
       LINKS.map(([path, name]) =>
-        h("a", { href: path, "aria-current": name === current && location.pathname === path ? "page" : null }, word(name))),
+        h("a", { href: path, "aria-current": name === current && location.pathname === path ? "page" : null }, word(name === "owner_page" && !me?.owner ? "owners_page" : name))),
       h("a", { href: "/docs", "data-plain": true }, word("api_docs"))),
     h("div.tools", {},
       h("span.link", { id: "link", role: "status" }),
+      me && token() ? h("span.soft.who", {}, word(me.owner ? "token_of_owner" : "token_of", me)) : null,
       me && token() ? h("button", { type: "button", onclick: () => enter(null) }, word("token_leave")) : null,
       h("button", { type: "button", onclick: () => { setLook(looks[(looks.indexOf(look()) + 1) % 3]); head(current); } },
         word("look", { look: word(`look_${look()}`) })),
@@ -107,30 +113,25 @@ function around() {
     link.textContent = word(`link_${state.link}`);
   }
   at("page").toggleAttribute("data-stale", state.link === "reconnecting");
-  const told = [];
-  const down = [state.numbersProblem?.code, state.problem?.code].includes("UNAVAILABLE");
-  if (down) told.push(["store_title", "store_text"]);
-  else if (state.link === "reconnecting") told.push(["stale_title", "stale_text"]);
-  const { watch, brake, sweepers } = state.numbers ?? {};
-  if (watch && watch.watched < watch.partitions && !down) {
-    told.push(["watch_title", "watch_text", { watched: watch.watched, partitions: watch.partitions, sweepers }]);
-  }
-  if (brake) told.push(["brake_title", "brake_text", {
-    ago: duration(state.numbers.now - brake.since),
-    until: new Date(brake.until).toLocaleTimeString(),
-    waiting: brake.waiting,
-  }]);
-  if (gap) told.push(["gap_title", null]);
-  // The minutes of a break are no reason to read the banner aloud anew.
-  const ago = state.stale ? Math.floor((Date.now() - state.stale) / 10_000) * 10_000 : 0;
-  refill(at("banners"), [lang(), ago, told], () =>
-    told.map(([title, text, values]) =>
-      h("div.banner", {},
-        h("div", {}, h("strong", {}, word(title, { ago: duration(ago) })), text ? word(text, values ?? {}) : null),
-        title === "gap_title"
-          ? h("button", { type: "button", onclick: () => { gap = false; around(); } }, word("close"))
-          : title === "stale_title" || title === "store_title"
-            ? h("button", { type: "button", onclick: again }, word("try_now")) : null)));
+  const shown_ = told({ state, gap, now: Date.now() });
+  refill(at("banners"), [lang(), me?.role, shown_], () => shown_.map(({ name, values, to_do }) =>
+    h("div.banner", { "data-banner": name },
+      h("div", {}, h("strong", {}, word(`${name}_title`, values)), name === "gap" ? null : word(`${name}_text`, values)),
+      doable(to_do))));
+}
+
+function doable(to_do) {
+  const button = (text, onclick) => h("button", { type: "button", onclick }, word(text));
+  if (to_do === "close") return button("close", () => { gap = false; around(); });
+  if (to_do === "again") return button("try_now", again);
+  if (to_do !== "release" || me?.role !== "admin" || me.owner) return null;
+  return button("brake_release", () => confirm({
+    title: word("brake_release"), text: word("brake_sure"), button: word("confirm_brake"),
+    act: async ({ reason }) => {
+      await ask("POST", "/v1/fleet/release-brake", { reason });
+      again();
+    },
+  }));
 }
 
 document.addEventListener("click", (event) => {

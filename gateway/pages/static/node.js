@@ -1,19 +1,26 @@
 // One machine: its state and why in a sentence, what it waits for, and everything known of it.
 
 import { ask, get } from "./api.js";
-import { badge } from "./fleet.js";
-import { fill, h } from "./dom.js";
+import { confirm } from "./dialog.js";
+import { badge } from "./row.js";
+import { fill, h, refill } from "./dom.js";
 import { brief, countdown, duration, instant, storeNow } from "./format.js";
 import { state } from "./link.js";
-import { word } from "./words.js";
+import { WORDS, lang, word } from "./words.js";
 
 const POLL_MS = 5000;
+const CONNECTS = new Set(["register", "resume", "revive", "restore", "duplicate_identity"]);
 
 export function show(page, { me, argument: id }) {
   document.title = `${id} · ${word("title")}`;
   const head = h("section");
-  const rest = h("div.two.live");
-  fill(page, h("h1.mono", {}, id), head, rest);
+  const about = Object.fromEntries(["hardware", "models", "connection", "verdicts", "timeline"]
+    .map((name) => [name, h("section.card", { id: name })]));
+  const rest = h("div.two.live", {},
+    h("div.column", {}, about.hardware, about.models, about.connection), h("div.column", {}, about.verdicts, about.timeline));
+  fill(page, h("p", {}, h("a", { href: "/" }, `← ${word("fleet")}`)), h("h1.mono", {}, id), head, rest);
+  fill(head, h("p.soft", {}, word("loading")));
+  rest.hidden = true;
   let ends = null; // when time alone changes something, by the store's clock
   let over = false;
   let asking = false;
@@ -36,7 +43,7 @@ export function show(page, { me, argument: id }) {
 
   function missing({ removed }) {
     head.className = "card";
-    rest.replaceChildren();
+    rest.hidden = true;
     fill(head, h("p", {}, word("node_gone", { id })),
       removed ? h("p", {}, word("node_removed", { ...removed, at: instant(removed.at) })) : null,
       h("a", { href: "/" }, word("back_to_fleet")));
@@ -50,41 +57,37 @@ export function show(page, { me, argument: id }) {
       h("div.row", {}, badge(story.status), h("span.soft", {}, word("for_time", { time: duration(why.for_ms) })), h("span.grow"),
         me?.role === "admin" ? operate(story) : null),
       h("p.told", { id: "summary" }, why.summary),
+      why.selectable ? h("p", {}, word("can_work")) : null,
       waits ? h("p", {}, `${word("waits_for")} `, waits.text,
         ends ? [` · ${word("changes_in")} `, h("span.count", { id: "countdown" }, countdown(ends - storeNow()))] : null) : null,
       why.blame ? h("p", {}, word(`blame_${why.blame}`)) : null,
       why.to_do?.length ? [h("h2", {}, word("to_do")), h("ul.todo", {}, why.to_do.map((text) => h("li", {}, text)))] : null,
+      why.why_not?.length ? h("p", {}, h("span.soft", {}, `${word("why_not")} `), reasons(why.why_not)) : null,
       story.operator ? h("p.soft", {}, word("operator_note", { ...story.operator, at: instant(story.operator.at) })) : null);
-    fill(rest, hardware(story), verdicts(story), models(story), connection(story), timeline(story));
+    rest.hidden = false;
+    // A card whose facts are as they were stays as it is, with what was opened or marked in it.
+    const put = (name, key, make) => refill(about[name], [lang(), key], make);
+    put("hardware", [story.gpus, story.report, story.load, story.capacity, story.running_jobs, story.holds], () => hardware(story));
+    put("models", [story.registration.installed_models, story.registration.features_supported], () => models(story));
+    put("connection", [story.now], () => connection(story));
+    put("verdicts", story.verdicts, () => verdicts(story));
+    put("timeline", story.events, () => timeline(story));
   }
 
   function operate(story) {
     const act = story.operator_intent ? "resume" : "drain";
-    return h("button", { type: "button", onclick: () => confirm(act) }, word(act));
+    return h("button", { type: "button", id: act, onclick: () => sure(act) }, word(act));
   }
 
-  function confirm(act) {
-    const reason = h("input", { required: true, maxlength: 256, autocomplete: "off" });
-    const said = h("p.bad", { role: "alert" });
-    const dialog = h("dialog", { "aria-label": word(`${act}_title`, { id }), onclose: () => dialog.remove() },
-      h("form", { onsubmit: async (event) => {
-        event.preventDefault();
-        try {
-          await ask("POST", `/v1/nodes/${encodeURIComponent(id)}/${act}`, { reason: reason.value.trim() });
-          dialog.close();
-          read();
-        } catch (problem) {
-          said.textContent = word("failed", { title: problem.message });
-        }
-      } },
-      h("h1", {}, word(`${act}_title`, { id })), h("p", {}, word(`${act}_text`)),
-      h("label.field", {}, word("reason_field"), reason), said,
-      h("div.row", {}, h("span.grow"), h("button", { type: "button", onclick: () => dialog.close() }, word("cancel")),
-        h("button.first", {}, word(`confirm_${act}`)))));
-    document.body.append(dialog);
-    dialog.showModal();
-    reason.focus();
-  }
+  const sure = (act) => confirm({
+    title: word(`${act}_title`, { id }), text: word(`${act}_text`), button: word(`confirm_${act}`),
+    fields: act === "drain" ? [{ name: "minutes", label: word("timeout_field"), props: { type: "number", min: 0, step: "any" } }] : [],
+    act: async ({ reason, minutes }) => {
+      const more = minutes ? { timeout_s: 60 * Number(minutes) } : {};
+      await ask("POST", `/v1/nodes/${encodeURIComponent(id)}/${act}`, { reason, ...more });
+      read();
+    },
+  });
 
   read();
   const poll = setInterval(read, POLL_MS);
@@ -101,9 +104,13 @@ export function show(page, { me, argument: id }) {
   };
 }
 
-function card(title, ...children) {
-  return h("section.card", {}, h("h2", {}, title), children);
+/** Each once, though a status and its verdicts may give the same. */
+function reasons(points) {
+  const named = new Map(points.map(({ code, text }) => [word(`unfit_${code}` in WORDS ? `unfit_${code}` : `reason_${code}`), text]));
+  return [...named].map(([name, text]) => h("span.tag", { title: text }, name));
 }
+
+const card = (title, ...children) => [h("h2", {}, title), children];
 
 function table(names, rows) {
   return h("div.wide", {}, h("table", {},
@@ -114,21 +121,32 @@ function table(names, rows) {
 function hardware(story) {
   const usage = story.report?.resource_usage ?? {};
   const reported = usage.gpus ?? [];
-  return card(word("hardware"),
-    table([word("hardware"), word("memory"), word("gpu_load"), word("health")], story.gpus.map((gpu, place) => {
-      const now = reported[place] ?? {};
-      const load = now.gpu_percent ?? (story.gpus.length === 1 ? usage.gpu_percent : undefined);
+  const loads = story.gpus.map((_, place) => reported[place]?.gpu_percent);
+  // One figure for the machine is the card's only where there is one card.
+  if (story.gpus.length === 1) loads[0] ??= usage.gpu_percent;
+  const told = {
+    gpu_load: loads.some((load) => load !== undefined),
+    temperature: reported.some((gpu) => gpu.temperature_c !== undefined),
+  };
+  const soft = () => h("span.soft", {}, "–");
+  const columns = [
+    [word("hardware"), (gpu) => gpu.name],
+    [word("memory"), (gpu, now) => (now.memory_used_gb === undefined ? `${gpu.memory_gb} GiB` : `${now.memory_used_gb} / ${gpu.memory_gb} GiB`)],
+    told.gpu_load && [word("gpu_load"), (_, __, load) => (load === undefined ? soft()
+      : [h("meter", { min: 0, max: 100, value: load, "aria-label": word("gpu_load") }), `${Math.round(load)} %`])],
+    told.temperature && ["°C", (_, now) => now.temperature_c ?? soft()],
+    [word("health"), (_, now) => {
       const healthy = now.healthy ?? now.health?.ok;
-      return [gpu.name, `${gpu.memory_gb} GiB`,
-        load === undefined ? h("span.soft", {}, word("not_told"))
-          : [h("meter", { min: 0, max: 100, value: load, "aria-label": word("gpu_load") }), `${Math.round(load)} %`],
-        healthy === undefined ? h("span.soft", {}, word("not_told"))
-          : healthy ? word("healthy") : h("span.bad", {}, word("unhealthy"))];
-    })),
+      return healthy === undefined ? h("span.soft", {}, word("not_told"))
+        : healthy ? word("healthy") : h("span.bad", {}, word("unhealthy"), now.reason ? ` (${now.reason})` : "");
+    }],
+  ].filter(Boolean);
+  return card(word("hardware"),
+    table(columns.map(([name]) => name), story.gpus.map((gpu, place) => columns.map(([, cell]) => cell(gpu, reported[place] ?? {}, loads[place])))),
     h("dl", {}, h("dt", {}, word("places")),
       h("dd", {}, word("places_of", { load: story.load, capacity: story.capacity, jobs: story.running_jobs, holds: story.holds })),
-      [["cpu", "cpu_percent"], ["ram", "mem_percent"], ["queue", "gpu_queue_length"]]
-        .filter(([, field]) => usage[field] !== undefined)
+      [["gpu_all", "gpu_percent"], ["cpu", "cpu_percent"], ["ram", "mem_percent"], ["queue", "gpu_queue_length"]]
+        .filter(([name, field]) => usage[field] !== undefined && (name !== "gpu_all" || !told.gpu_load))
         .map(([name, field]) => [h("dt", {}, word(name)), h("dd", {}, `${usage[field]}${field.endsWith("percent") ? " %" : ""}`)])));
 }
 
@@ -144,10 +162,13 @@ function verdicts({ verdicts: found }) {
 }
 
 function models({ registration }) {
-  return card(word("models"), table([word("model"), word("kind"), word("languages"), word("version")],
-    (registration.installed_models ?? []).map((model) => [model.model_id, model.kind,
+  const found = registration.installed_models ?? [];
+  const features = Object.entries(registration.features_supported ?? {}).filter(([, has]) => has).map(([name]) => name);
+  return card(word("models"), found.length ? table([word("model"), word("kind"), word("languages"), word("version")],
+    found.map((model) => [h("code", {}, model.model_id), model.kind,
       [model.src_lang, model.tgt_lang].filter(Boolean).join(" → "),
-      [model.version ?? "", model.enabled === false ? ` (${word("disabled")})` : ""]])));
+      [model.version ?? "", model.enabled === false ? ` (${word("disabled")})` : ""]])) : h("p.soft", {}, word("none")),
+  features.length ? h("dl", {}, h("dt", {}, word("features")), h("dd", {}, features.map((name) => h("span.tag", {}, name)))) : null);
 }
 
 function connection(story) {
@@ -158,7 +179,16 @@ function connection(story) {
       h("span.tag", {}, `${name}=${value}${set.includes(name) ? ` (${word("by_operator")})` : ""}`))]];
   return card(word("connection"), h("dl", {},
     rows.filter(([, value]) => value !== undefined && value !== null && value.length !== 0)
-      .map(([name, value]) => [h("dt", {}, word(name)), h("dd", {}, value.toString === Object.prototype.toString ? brief(value) : value)])));
+      .map(([name, value]) => [h("dt", {}, word(name)), h("dd", {}, value)])),
+  story.warnings.length ? [h("h3", {}, word("warnings")), h("ul.todo", {}, story.warnings.map((warning) => h("li", {}, brief(warning))))] : null,
+  h("h3", {}, word("takeovers")), takeovers(story));
+}
+
+/** Each time its socket came to a gateway, newest first. */
+function takeovers({ events }) {
+  const found = events.filter((event) => CONNECTS.has(event.type)).slice(0, 5);
+  return found.length ? h("ul.plain.comings", {}, found.map((event) => h("li", {}, h("time", {}, instant(event.at)),
+    h("div", {}, [word(`event_${event.type}`), event.gateway, event.address].filter(Boolean).join(" · "))))) : h("p.soft", {}, word("no_takeovers"));
 }
 
 function timeline({ events }) {

@@ -35,10 +35,19 @@ export function empty(page, me) {
     h("p.soft", {}, word("empty_more"))));
 }
 
-function command(text) {
+/** A command line to copy. Where the browser keeps the clipboard (a page without https from another
+ * machine), it is marked, so that the keys do. */
+export function command(text) {
+  const code = h("code", { tabindex: 0 }, text);
   const button = h("button", { type: "button", onclick: async () => {
-    await navigator.clipboard?.writeText(text);
-    button.textContent = word("copied");
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = word("copied");
+    } catch {
+      getSelection().selectAllChildren(code);
+      button.textContent = word("marked");
+    }
+    setTimeout(() => { button.textContent = word("copy"); }, 2000);
   } }, word("copy"));
-  return h("div.command", {}, h("code", {}, text), button);
+  return h("div.command", {}, code, button);
 }

@@ -49,6 +49,7 @@ async function ask(path, signal) {
 
 async function list() {
   tell({ kind: "begin" });
+  if (!known.size) tell({ kind: "link", link: "listing" });
   let page = null;
   let first = null;
   do {

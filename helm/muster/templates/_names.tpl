@@ -34,6 +34,15 @@ app.kubernetes.io/part-of: muster
 {{- end }}
 {{- end -}}
 
+{{/* Of pods: nothing that a new version of the chart alone changes, or it would start all anew. */}}
+{{- define "muster.podLabels" -}}
+{{ include "muster.selector" . }}
+app.kubernetes.io/part-of: muster
+{{- with .top.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{/* Name, namespace and labels of an object; `.suffix` if it is not the part's own name. */}}
 {{- define "muster.metadata" -}}
 name: {{ include "muster.fullname" .top }}-{{ default .part .suffix }}

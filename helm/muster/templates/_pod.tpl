@@ -2,11 +2,7 @@
 `.values` are those of the part. */}}
 
 {{- define "muster.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{- toYaml .Values.podSecurityContext -}}
 {{- end -}}
 
 {{- define "muster.containerSecurity" -}}
@@ -17,12 +13,15 @@ capabilities: {drop: [ALL]}
 
 {{- define "muster.podMetadata" -}}
 labels:
-  {{- include "muster.labels" . | nindent 2 }}
+  {{- include "muster.podLabels" . | nindent 2 }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
   checksum/config: {{ include "muster.settings" . | sha256sum }}
+  {{- if eq .part "gateway" }}
+  checksum/secrets: {{ pick .top.Values.secrets "fleetSecret" "joinTokens" | toJson | sha256sum }}
+  {{- end }}
   {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -5,27 +5,33 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 from tests.mutants.rooms import (
     access,
+    agent,
     api,
     beats,
     client,
     clocks,
+    door,
     events,
     formats,
     gateway,
     holds,
     life,
     operators,
+    pages,
     registrations,
     selecting,
     short_way,
     simulate,
+    store,
     sweeper,
     transitions,
+    wire,
 )
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    sweeper, gateway, short_way, access, api, client, simulate, life,
+    store, sweeper, gateway, short_way, access, api, wire, agent, client, simulate, life, pages,
+    door,
 )  # fmt: skip
 
 

@@ -56,5 +56,5 @@ def mutants() -> Iterator[Mutant]:
             'Limits(**evidence["limits"])',
         ),
         prefix="evidence",
-        keyword="later_version",
+        keyword="later_version or lapsed_gateway",
     )

@@ -1,0 +1,13 @@
+// Parts of a machine's row that several pages show.
+
+import { h } from "./dom.js";
+import { word } from "./words.js";
+
+export const badge = (status) => h(`span.status.s-${status}`, {}, word(`status_${status}`));
+
+/** "2 × A100, T4" */
+export function cards(gpus) {
+  const counts = new Map();
+  for (const gpu of gpus) counts.set(gpu.name, (counts.get(gpu.name) ?? 0) + 1);
+  return [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(", ");
+}

@@ -1,0 +1,73 @@
+"""What strangers can make the HTTP and WebSocket libraries say, said a few times and then counted.
+
+Each unreadable request is a warning of theirs, each odd handshake a traceback. One line of the same
+kind tells as much as a million do, and a million fill a disk.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.clock import monotonic
+
+MOST = 10
+"""Records of one kind within a window; the rest are counted."""
+WINDOW_S = 60.0
+_KINDS_MOST = 1000
+_LIBRARIES = "uvicorn.error"
+
+
+@dataclass
+class _Kind:
+    since: float
+    said: int = 0
+    kept_back: int = 0
+
+
+class Repeats(logging.Filter):
+    """Lets `MOST` records of a kind pass in each window; the next one says how many did not.
+
+    A kind is what the code says and where it failed, not what a stranger sent: there are few.
+    """
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._kinds: dict[tuple[object, object], _Kind] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = self._now()
+        key = (record.msg, _failed_at(record))
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= _KINDS_MOST:
+                self._kinds.clear()
+            kind = self._kinds[key] = _Kind(now)
+        if now - kind.since >= WINDOW_S:
+            if kind.kept_back:
+                record.msg = f"{record.msg} (and {kind.kept_back} more of them since the last line)"
+            kind.since, kind.said, kind.kept_back = now, 0, 0
+        if kind.said >= MOST:
+            kind.kept_back += 1
+            return False
+        kind.said += 1
+        return True
+
+
+def bound_libraries() -> None:
+    """Bounds what the libraries that read strangers' bytes write, once."""
+    logger = logging.getLogger(_LIBRARIES)
+    if not any(isinstance(each, Repeats) for each in logger.filters):
+        logger.addFilter(Repeats())
+
+
+def _failed_at(record: logging.LogRecord) -> object:
+    """Which exception, and the line that raised it."""
+    kind, _, trace = record.exc_info or (None, None, None)
+    if trace is None:
+        return kind
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return (kind, trace.tb_frame.f_code, trace.tb_lineno)

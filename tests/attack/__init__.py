@@ -1,0 +1,1 @@
+"""What attackers try: identities, browsers, proxies, broken frames, floods."""

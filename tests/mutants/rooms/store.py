@@ -1,0 +1,33 @@
+"""How the store is reached: whom we believe, and what is read how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.mutants.mutant import Mutant, guards, unit
+
+
+def mutants() -> Iterator[Mutant]:
+    """The guards of this room."""
+    yield from guards(
+        "registry/trust.py",
+        unit("trust"),
+        ("one context for all", "if self.context is None or found != self._read:", "if True:"),
+        ("renewed files", "self.context is None or found != self._read", "self.context is None"),
+        (
+            "nobody beside the named authority",
+            "create_default_context(cafile=self.ca_certs)",
+            "create_default_context(); context.load_verify_locations(self.ca_certs)",
+        ),
+        ("connections share it", "            self.ssl_context = trust\n", "            pass\n"),
+        (
+            "hosts are compared",
+            "context.check_hostname = self.check_hostname",
+            "context.check_hostname = False",
+        ),
+    )
+    yield from guards(
+        "registry/opening.py",
+        unit("store_explanations"),
+        ("a door that closes at once", "    if closed and not reached:  #", "    if False:  #"),
+    )
