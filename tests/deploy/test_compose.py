@@ -317,6 +317,45 @@ def test_prometheus_is_told_the_same_as_without_containers() -> None:
     assert here == there
 
 
+GRAFANA = {
+    "datasources": {
+        *("name", "type", "access", "orgId", "uid", "url", "user", "database", "basicAuth"),
+        *("basicAuthUser", "withCredentials", "isDefault", "jsonData", "secureJsonData"),
+        *("version", "editable"),
+    },
+    "providers": {
+        *("name", "orgId", "folder", "folderUid", "type", "disableDeletion", "editable"),
+        *("updateIntervalSeconds", "allowUiUpdates", "options"),
+    },
+}
+"""What Grafana's manual names in a provisioning file: others it passes over without a word."""
+
+
+def strange(document: Document) -> list[str]:
+    """Keys of a provisioning file that Grafana would not read."""
+    (section,) = document.keys() - {"apiVersion", "deleteDatasources", "prune"}
+    return [key for entry in document[section] for key in entry if key not in GRAFANA[section]]
+
+
+def test_grafana_is_told_in_words_it_knows_and_finds_the_source_its_dashboards_ask_for() -> None:
+    sources, providers = (
+        yaml.safe_load((DEPLOY / "compose" / file).read_text("utf-8"))
+        for file in ("datasources.yaml", "dashboards.yaml")
+    )
+    for document in (sources, providers):
+        assert document["apiVersion"] == 1
+        assert strange(document) == []
+    sources["datasources"][0]["default"] = True
+    assert strange(sources) == ["default"]
+    (source,) = sources["datasources"]
+    scraped = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text("utf-8"))
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+    assert source["isDefault"] is True
+    for path in (DEPLOY / "grafana").glob("*.json"):
+        chosen = json.loads(path.read_text("utf-8"))["templating"]["list"][0]
+        assert (chosen["type"], chosen["query"]) == ("datasource", source["type"]), path.name
+
+
 def document_commands(language: str) -> list[str]:
     """The blocks of a language in docs/compose.md."""
     text = (ROOT / "docs" / "compose.md").read_text("utf-8")
