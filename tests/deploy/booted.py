@@ -318,8 +318,9 @@ def _comes_back(machine: Machine) -> None:
 def _taken_away(machine: Machine) -> None:
     machine.run("systemctl stop node")
     machine.run(block("systemctl disable --now"))
-    left = machine.run("ls /opt /etc/muster; systemctl list-units --all --plain 'muster-*' | cat")
-    assert "muster-gateway" not in left and "\nmuster" not in left, left
+    assert machine.run("ls /opt /etc/muster").split() == ["/etc/muster:", "/opt:"]
+    assert "0 unit files" in machine.run("systemctl list-unit-files 'muster-*' | cat")
+    assert machine.tried("pgrep -f '/opt/[m]uster'").returncode, "something goes on"
     _say("taken away, nothing is left")
 
 

@@ -403,6 +403,7 @@ MUSTER_DRAIN_RATE_PER_S=200
 """
 
 
+@pytest.mark.timeout(240)
 async def test_the_composition_stands_serves_and_is_updated_without_losing_a_machine(
     tmp_path: Path,
 ) -> None:
