@@ -297,7 +297,7 @@ def test_the_script_keeps_what_is_set_and_adds_what_came_new(tmp_path: Path) -> 
     assert not any(value in made for value in first.values() if len(value) > 32)
 
     env.write_text(env.read_text().replace(f"MUSTER_SECRET={first['MUSTER_SECRET']}\n", ""))
-    env.write_text(env.read_text().replace("MUSTER_HTTP_PORT=8088", "MUSTER_HTTP_PORT=80"))
+    env.write_text(env.read_text().replace("MUSTER_HTTP_PORT=8088", "MUSTER_HTTP_PORT=80").rstrip())
     secrets_made(deploy)
     second = env_file(env)
     changed = {name for name in first if first[name] != second[name]}
