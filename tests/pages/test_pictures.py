@@ -75,7 +75,7 @@ async def test_every_page_has_its_picture_in_every_look(shown: Town, visit: Visi
     visitors: dict[str, Visitor] = {}
     for look, (colours, size) in LOOKS.items():
         visitors[look] = await visit(f"{shown.http}/?group=gpu", token=who, look=colours, size=size)
-    await _a_while(shown, 20)
+    await _a_while(shown, 12)
     for name, (path, sign) in PAGES.items():
         for look, visitor in visitors.items():
             if name != "fleet":
