@@ -62,6 +62,7 @@ test-pages: env ## the pages in a real browser: all of it, with 10 000 machines 
 	$(BIN)/python -m pytest tests/pages -m "pages or not pages" $(ARGS)
 
 test-deploy: env ## the chart by real Helm, Compose run as processes, systemd units: shapes and meaning
+	-@$(BIN)/python -m tests.deploy.tools >/dev/null
 	$(BIN)/python -m pytest tests/deploy -n 2 $(ARGS)
 
 test-images: env ## both images built by buildah and run, as root; writes deploy/images.txt

@@ -24,7 +24,7 @@ _STORE_CHECKS = {
     "version": "the store is new enough",
     "eviction": "the store drops nothing by itself (noeviction)",
     "persistence": "the store keeps an append-only file",
-    "memory": "the store's memory has a limit",
+    "memory": "the store's memory has a limit, and is far from it",
     "role": "the store is a primary",
 }
 _OF_THIS_GATEWAY = {
@@ -58,7 +58,8 @@ class Finding(Struct, frozen=True):
 
 
 class Diagnosis(Struct, frozen=True):
-    """How one gateway finds the system at `now` (ms, the store's clock), worst first."""
+    """How one gateway finds the system at `now` (ms, the store's clock; 0 if it was never heard),
+    worst first."""
 
     now: int
     gateway: str
@@ -67,12 +68,10 @@ class Diagnosis(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was looked at. `skew_ms` is this machine's clock less the store's; `user` is '' where
-    the store does not say; `refused` is with which words it refuses to write, '' where it does
-    not."""
+class StoreSeen:
+    """What the store says of itself and of who runs. `skew_ms` is this machine's clock less the
+    store's; `user` is '' where the store does not say."""
 
-    now: int
     skew_ms: int
     problems: Sequence[Problem]
     infos: Sequence[Mapping[str, Any]]
@@ -80,6 +79,16 @@ class Seen:
     gateways: int
     sweepers: int
     watch: Watch
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was looked at at `now` (ms, the store's clock as far as it is known). `store` is with
+    which words it could not be asked, if it could not; `refused` is with which words it refuses to
+    write, '' where it does not."""
+
+    now: int
+    store: StoreSeen | str
     gap_ms: int
     standing: Mapping[str, bool]
     refused: str
@@ -92,13 +101,33 @@ class Seen:
 def diagnosis(gateway: str, seen: Seen) -> Diagnosis:
     """All findings, the worst first."""
     found = [
-        _writes(seen.refused), *_store(seen), *_replicas(seen.infos), *_user(seen.user),
-        _skew(seen.skew_ms), *_processes(seen), *_standing(seen.standing),
-        _descriptors(*seen.descriptors), _turned_away(seen.turned_away), _secret(seen.secret),
-        _access(seen.open_api),
+        *_of_the_store(seen), *_standing(seen.standing), _descriptors(*seen.descriptors),
+        _turned_away(seen.turned_away), _secret(seen.secret), _access(seen.open_api),
     ]  # fmt: skip
     found.sort(key=lambda finding: -LEVELS.index(finding.level))
     return Diagnosis(seen.now, gateway, found[0].level, found)
+
+
+def _of_the_store(seen: Seen) -> Iterator[Finding]:
+    """What the store must be asked for, if it answers."""
+    store = seen.store
+    if isinstance(store, str):
+        yield Finding(
+            "store_answers",
+            "fatal",
+            f"this gateway can't ask the store: {store}",
+            "look whether it runs and can be reached from here, as "
+            "docs/runbook/MusterGatewayOutOfStore.md shows; its set-up and who else runs can't be "
+            "told meanwhile",
+        )
+        return
+    yield Finding("store_answers", "ok", "the store answers")
+    yield from (_writes(seen.refused), *_set_up(store), *_replicas(store.infos))
+    yield from (*_user(store.user), _skew(store.skew_ms))
+    # Who runs and how well is written down by those who run: not while nothing can be.
+    if not seen.refused:
+        yield from (_sweepers(store.sweepers), _lag(store.watch, seen.gap_ms))
+        yield _gateways(store.gateways)
 
 
 def _writes(refused: str) -> Finding:
@@ -113,17 +142,11 @@ def _writes(refused: str) -> Finding:
     )
 
 
-def _processes(seen: Seen) -> Iterator[Finding]:
-    """Who runs and how well is written down by those who run: not while nothing can be."""
-    if not seen.refused:
-        yield from (_sweepers(seen), _lag(seen), _gateways(seen.gateways))
-
-
-def _store(seen: Seen) -> Iterator[Finding]:
-    for problem in seen.problems:
+def _set_up(store: StoreSeen) -> Iterator[Finding]:
+    for problem in store.problems:
         level: Level = "fatal" if problem.severity == "fatal" else "warning"
         yield Finding(f"store_{problem.check}", level, problem.what, problem.fix)
-    bad = {problem.check for problem in seen.problems}
+    bad = {problem.check for problem in store.problems}
     for check, text in _STORE_CHECKS.items():
         if check not in bad:
             yield Finding(f"store_{check}", "ok", text)
@@ -167,8 +190,8 @@ def _skew(ms: int) -> Finding:
     )
 
 
-def _sweepers(seen: Seen) -> Finding:
-    if seen.sweepers == 0:
+def _sweepers(count: int) -> Finding:
+    if count == 0:
         return Finding(
             "sweepers",
             "fatal",
@@ -176,15 +199,14 @@ def _sweepers(seen: Seen) -> Finding:
             "start `muster sweeper`, two or more, with the same MUSTER_REDIS_URL and "
             "MUSTER_REDIS_PREFIX",
         )
-    if seen.sweepers == 1:
+    if count == 1:
         return Finding(
             "sweepers", "warning", "only one sweeper runs", "start another: it takes over in 10 s"
         )
-    return Finding("sweepers", "ok", f"{seen.sweepers} sweepers run")
+    return Finding("sweepers", "ok", f"{count} sweepers run")
 
 
-def _lag(seen: Seen) -> Finding:
-    watch = seen.watch
+def _lag(watch: Watch, gap_ms: int) -> Finding:
     if watch.watched == watch.partitions:
         return Finding(
             "sweeper_lag", "ok", f"every partition was looked at {watch.stalest_ms} ms ago or later"
@@ -193,7 +215,7 @@ def _lag(seen: Seen) -> Finding:
     return Finding(
         "sweeper_lag",
         "fatal",
-        f"{late} of {watch.partitions} partitions were not looked at for {seen.gap_ms / 1000:g} s",
+        f"{late} of {watch.partitions} partitions were not looked at for {gap_ms / 1000:g} s",
         "read the sweepers' logs: they are gone, do not reach the store, or lack CPU",
     )
 

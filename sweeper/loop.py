@@ -128,9 +128,8 @@ class Sweeper:
                 self._unanswered(error)
                 next_full = 0.0
                 sleep_s = _BACK_OFF_S
-            except Exception:
-                log(logger, logging.ERROR, "sweep_failed")
-                logger.exception("a bug of ours; the loop goes on")
+            except Exception as error:  # noqa: BLE001 - a bug of ours; the loop goes on
+                log(logger, logging.ERROR, "sweep_failed", exc_info=error)
                 sleep_s = _BACK_OFF_S
             if self._store_lost:
                 wait = _BACK_OFF_S
@@ -160,7 +159,7 @@ class Sweeper:
         for status, count in counts.items():
             self.metrics.nodes.labels(status).set(count)
         await self._mass_expiry(sum(counts.values()) - counts["offline"])
-        self.metrics.held.set(len(self.held))
+        self.metrics.held.set(len(self.held - unasked))
         self.metrics.overdue.set(self._overdue_ms / 1000)
         self._overdue_ms = 0
         return sleep_s
@@ -340,9 +339,17 @@ class Sweeper:
     def _unanswered(self, error: StoreError) -> None:
         self._gateways_known = False
         self._blink()
+        if self.registry.clock.monotonic() - self.last_look > self.settings.lease_ttl_s:
+            self._let_go()
         if not self._store_lost:
             self._store_lost = True
             log(logger, logging.ERROR, "store_lost", error=str(error))
+
+    def _let_go(self) -> None:
+        """The leases have lapsed: another may hold these partitions, and counts their nodes."""
+        self.held.clear()
+        self.metrics.held.set(0)
+        self.metrics.nodes.clear()
 
     async def _listen(self) -> None:
         channels = self.registry.keys.bell_channels(list(range(PARTITIONS)))
@@ -375,5 +382,5 @@ class Sweeper:
                 await act()
             except StoreError as error:
                 self._unanswered(error)
-            except Exception:
-                logger.exception("a bug of ours; the loop goes on")
+            except Exception as error:  # noqa: BLE001 - a bug of ours; the loop goes on
+                log(logger, logging.ERROR, "repair_failed", exc_info=error)

@@ -14,7 +14,9 @@ class SweeperMetrics(StoreMeasures):
         statuses = [status.value for status in Status]
         # The fleet
         self.nodes = self.gauge(
-            "muster_nodes", "Nodes by status, in the partitions held.", status=statuses
+            "muster_nodes",
+            "Nodes by status, in the partitions held; none where none is held any more.",
+            status=statuses,
         )
         self.transitions = self.counter(
             "muster_transitions_total",
@@ -36,7 +38,9 @@ class SweeperMetrics(StoreMeasures):
             "muster_brake_waiting", "Silent nodes not called offline yet because of the brake."
         )
         # How well it is watched
-        self.held = self.gauge("muster_partitions_held", "Partitions held, of 64.")
+        self.held = self.gauge(
+            "muster_partitions_held", "Partitions held that can be looked at, of 64."
+        )
         self.unasked = self.gauge(
             "muster_partitions_unasked",
             "Partitions that could not be looked at: a part of a Cluster is away.",

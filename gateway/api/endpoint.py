@@ -73,7 +73,8 @@ class Example:
 class Endpoint:
     """What can be asked with one method of one path.
 
-    Without `answer` it is 204; one that is not `timed` may take as long as it takes. One that
+    Without `answer` it is 204; one that is not `timed` may take as long as it takes, one that is
+    `without_store` is answered in time also while the store is not. One that
     `streams` answers with events of the shape `answer`, from `Last-Event-ID` on. `name` is the
     operation's in the OpenAPI document. `codes` are problems beside those of `EVERYWHERE`,
     `problem` is one of them with a request that meets it. `links` name operations that go on from
@@ -92,6 +93,7 @@ class Endpoint:
     body: Any = None
     codes: tuple[str, ...] = ()
     timed: bool = True
+    without_store: bool = False
     streams: bool = False
     problem: tuple[str, Example] | None = None
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -110,4 +112,6 @@ class Endpoint:
     def every_code(self) -> tuple[str, ...]:
         """All problems it may answer with."""
         admins = ("FORBIDDEN",) if self.role is Role.ADMIN else ()
-        return (*self.codes, *admins, *EVERYWHERE, *(("TIMEOUT",) if self.timed else ()))
+        found = (*self.codes, *admins, *EVERYWHERE, *(("TIMEOUT",) if self.timed else ()))
+        spared = ("UNAVAILABLE", "TIMEOUT") if self.without_store else ()
+        return tuple(code for code in found if code not in spared)

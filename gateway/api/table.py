@@ -203,10 +203,12 @@ TABLE: tuple[Endpoint, ...] = (
         doctor.examine,
         "What is not well, and what to do",
         "The store's set-up, clocks, sweepers, and the gateway that answers: each check with what "
-        "it found, the worst first. A token with an owner may not.",
+        "it found, the worst first. It is answered also while the store does not answer. A "
+        "token with an owner may not.",
         Example(),
         answer=Diagnosis,
         codes=("FORBIDDEN",),
+        without_store=True,
     ),
     Endpoint(
         "POST",

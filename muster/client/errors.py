@@ -46,8 +46,8 @@ NEXT_STEPS: Mapping[str, str] = {
     "RATE_LIMITED": "ask less often, or raise the gateway's MUSTER_API_RATE_PER_S",
     "INTERNAL_ERROR": "report it with its trace_id; the gateway's log has the rest",
     "OVERLOADED": "ask again later, or another gateway",
-    "UNAVAILABLE": "see that the store runs (`/readyz` of the gateway tells), then ask again",
-    "TIMEOUT": "ask again later",
+    "UNAVAILABLE": "`muster doctor` says what is wrong with the store; then ask again",
+    "TIMEOUT": "ask again later; if it goes on, `muster doctor` says what is wrong",
     UNREACHABLE: "see that a gateway runs there and that nothing stands between",
     UNEXPECTED_ANSWER: "see that the address is a gateway's, and not a proxy's or another "
     "program's",

@@ -188,6 +188,18 @@ def test_every_code_belongs_to_an_endpoint_or_to_none() -> None:
     assert set(MET) == of_endpoints
 
 
+@pytest.mark.parametrize("stub", [away, for_ever])
+async def test_what_needs_no_store_is_answered_without_it(
+    stub: Callable[[], Awaitable[None]], registry: Registry
+) -> None:
+    (endpoint,) = [endpoint for endpoint in TABLE if endpoint.without_store]
+    without = Stub(stub)
+    without.clock = registry.clock  # type: ignore[attr-defined]
+    answer = await Api(without, api_timeout_s=0.5).example(endpoint)
+    assert answer.status_code == 200
+    assert answer.json()["findings"][0]["check"] == "store_answers"
+
+
 async def test_an_unknown_path_is_a_problem_too() -> None:
     for path in ("/v1/nothing", "/nothing", "/v1/nodes/", "/v1/nodes/a/b/c", "/v1"):
         as_documented(await Api(Stub(bug)).ask("GET", path), "NOT_FOUND")

@@ -170,6 +170,33 @@ async def test_an_outage_of_the_store_makes_nobody_silent(store: Store) -> None:
         assert scene.sweeper.alive
 
 
+@pytest.mark.parametrize(("lease_ttl_s", "still"), [(1.0, (0, None)), (60.0, (64, 1))])
+async def test_a_sweeper_cut_off_counts_nodes_as_long_as_no_other_can(
+    store: Store, lease_ttl_s: float, still: tuple[float, float | None]
+) -> None:
+    async with running(Scene(store, heartbeat_timeout_s=30.0, lease_ttl_s=lease_ttl_s)) as scene:
+        told = scene.metrics.registry.get_sample_value
+
+        async def counted(*wanted: float | None) -> bool:
+            return wanted == (
+                told("muster_partitions_held"),
+                told("muster_nodes", {"status": "registering"}),
+            )
+
+        await scene.fleet.register()
+        await until(lambda: counted(64, 1), "it is counted")
+        scene.registry.away = True
+        looked = scene.sweeper.last_look
+
+        async def long_ago() -> bool:
+            return scene.registry.clock.monotonic() - looked > 1.5
+
+        await until(long_ago, "it was cut off for a while")
+        await until(lambda: counted(*still), f"it counts {still}")
+        scene.registry.away = False
+        await until(lambda: counted(64, 1), "it counts again")
+
+
 async def test_an_operators_drain_and_its_end_are_worded(store: Store) -> None:
     async with running(Scene(store, heartbeat_timeout_s=30.0)) as scene:
         await scene.fleet.register()

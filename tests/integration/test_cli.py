@@ -469,10 +469,15 @@ async def test_a_store_that_is_away_is_told_apart_from_a_gateway_that_is(system:
     store.pause()
     try:
         said = await muster("fleet", environ=at(system))
+        examined = await muster("doctor", environ=at(system))
     finally:
         store.resume()
     assert (said.rc, said.out) == (exits.NOBODY_ANSWERS, "")
-    assert "Next: " in said.err
+    assert "muster doctor" in said.err
+    # Who asks what is wrong is told just that.
+    assert (examined.rc, examined.err) == (exits.UNWELL, "")
+    told = " ".join(examined.out.split())
+    assert "this gateway can't ask the store: no answer within 0.5 s" in told
     system.gateways[0].kill()
     said = await muster("fleet", environ={"MUSTER_SERVER": system.gateways[0].url})
     assert said.rc == exits.NOBODY_ANSWERS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.examining import LEVELS, Diagnosis, Finding, Seen, diagnosis
+from gateway.examining import LEVELS, Diagnosis, Finding, Seen, StoreSeen, diagnosis
 from gateway.metrics import CHECKS
 from registry.overview import Watch
 from registry.problems import problems_of
@@ -21,8 +21,7 @@ WELL_SET_UP = {
     "connected_slaves": 2,
 }
 STANDING = dict.fromkeys(CHECKS, True)
-WELL = Seen(
-    now=1_735_689_600_000,
+WELL_STORE = StoreSeen(
     skew_ms=3,
     problems=(),
     infos=(WELL_SET_UP,),
@@ -30,6 +29,10 @@ WELL = Seen(
     gateways=2,
     sweepers=2,
     watch=Watch(partitions=64, watched=64, stalest_ms=900, unobserved_ms=0),
+)
+WELL = Seen(
+    now=1_735_689_600_000,
+    store=WELL_STORE,
     gap_ms=5000,
     standing=STANDING,
     refused="",
@@ -40,6 +43,18 @@ WELL = Seen(
 )
 HALF = Watch(partitions=64, watched=32, stalest_ms=None, unobserved_ms=0)
 ILL: list[tuple[str, str, dict[str, Any]]] = [
+    ("store_answers", "fatal", {"store": "no answer within 3 s"}),
+    ("store_writes", "fatal", {"refused": "command not allowed when used memory > 'maxmemory'"}),
+    ("secret", "warning", {"secret": False}),
+    ("api_access", "warning", {"open_api": True}),
+    ("descriptors", "warning", {"descriptors": (60, 1024)}),
+    ("descriptors", "fatal", {"descriptors": (60_000, 65_536)}),
+    ("turned_away", "warning", {"turned_away": 1}),
+    ("subscribed", "warning", {"standing": STANDING | {"subscribed": False}}),
+    ("announced", "warning", {"standing": STANDING | {"announced": False}}),
+    ("not_draining", "warning", {"standing": STANDING | {"not_draining": False}}),
+]
+SEEN_ILL: list[tuple[str, str, dict[str, Any]]] = [
     ("clock", "warning", {"skew_ms": -90_000}),
     ("sweepers", "fatal", {"sweepers": 0}),
     ("sweepers", "warning", {"sweepers": 1}),
@@ -47,25 +62,16 @@ ILL: list[tuple[str, str, dict[str, Any]]] = [
     ("gateways", "note", {"gateways": 1}),
     ("store_user", "note", {"user": "default"}),
     ("store_replicas", "note", {"infos": (WELL_SET_UP, WELL_SET_UP | {"connected_slaves": 0})}),
-    ("secret", "warning", {"secret": False}),
-    ("store_writes", "fatal", {"refused": "command not allowed when used memory > 'maxmemory'"}),
-    ("api_access", "warning", {"open_api": True}),
-    ("descriptors", "warning", {"descriptors": (60, 1024)}),
-    ("descriptors", "fatal", {"descriptors": (60_000, 65_536)}),
-    ("turned_away", "warning", {"turned_away": 1}),
-    ("subscribed", "warning", {"standing": STANDING | {"subscribed": False}}),
-    ("announced", "warning", {"standing": STANDING | {"announced": False}}),
-    (
-        "not_draining",
-        "warning",
-        {"standing": STANDING | {"not_draining": False}},
-    ),
 ]
+ILL += [(check, level, {"store": replace(WELL_STORE, **c)}) for check, level, c in SEEN_ILL]
 STORES: list[tuple[str, str, dict[str, Any]]] = [
     ("store_version", "fatal", {"valkey_version": "6.2.1"}),
     ("store_eviction", "fatal", {"maxmemory_policy": "volatile-lru"}),
     ("store_persistence", "warning", {"aof_enabled": 0}),
     ("store_memory", "warning", {"maxmemory": 0}),
+    ("store_memory", "warning", {"maxmemory": 1 << 30, "used_memory": 1 << 30}),
+    ("store_memory", "warning", {"maxmemory": 100, "used_memory": 86}),
+    ("store_memory", "ok", {"maxmemory": 100, "used_memory": 85}),
     ("store_role", "fatal", {"role": "slave"}),
 ]
 
@@ -99,11 +105,22 @@ def test_a_store_that_is_set_up_badly_is_told_once(
     check: str, level: str, change: dict[str, Any]
 ) -> None:
     infos = [WELL_SET_UP | change]
-    seen = replace(WELL, infos=infos, problems=problems_of(infos, single=True))
-    assert found(check, diagnosis("gw1", seen)).level == level
+    store = replace(WELL_STORE, infos=infos, problems=problems_of(infos, single=True))
+    assert found(check, diagnosis("gw1", replace(WELL, store=store))).level == level
+
+
+def test_of_a_store_that_does_not_answer_nothing_is_told_but_that() -> None:
+    made = diagnosis("gw1", replace(WELL, store="no route to host"))
+    assert "no route to host" in found("store_answers", made).what
+    assert {f.check for f in made.findings} == {
+        "store_answers", "subscribed", "announced", "not_draining", "descriptors", "turned_away",
+        "secret", "api_access",
+    }  # fmt: skip
 
 
 def test_findings_are_sorted_from_bad_to_good() -> None:
-    made = diagnosis("gw1", replace(WELL, gateways=1, sweepers=0, secret=False))
+    made = diagnosis(
+        "gw1", replace(WELL, store=replace(WELL_STORE, gateways=1, sweepers=0), secret=False)
+    )
     levels = [LEVELS.index(f.level) for f in made.findings]
     assert levels == sorted(levels, reverse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 from tests.mutants.rooms import (
     access,
+    agent,
     api,
     beats,
     client,
@@ -24,11 +25,12 @@ from tests.mutants.rooms import (
     store,
     sweeper,
     transitions,
+    wire,
 )
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    store, sweeper, gateway, short_way, access, api, client, simulate, life, pages,
+    store, sweeper, gateway, short_way, access, api, wire, agent, client, simulate, life, pages,
     door,
 )  # fmt: skip
 
