@@ -34,7 +34,6 @@ def life(stage: Stage) -> Iterator[Life]:
     with played(stage) as made:
         made.everybody_is_there("node-0", ready=True)
         yield made
-        made.the_store_is_as_the_book_says()
 
 
 def test_nothing_happens_that_may_never_happen(stage: Stage) -> None:
@@ -50,6 +49,7 @@ def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) ->
     life.a_sweeper_looks("sw1", observe=True, through=ALL)
     record = life.place("node-0").record
     assert record is not None and record.status == "ready"
+    life.the_store_is_as_the_book_says()
 
 
 def test_nobody_who_fell_silent_is_held_though_no_sweeper_looked(life: Life) -> None:
@@ -57,6 +57,7 @@ def test_nobody_who_fell_silent_is_held_though_no_sweeper_looked(life: Life) -> 
     life.a_scheduler_holds(0, S, through=ALL)
     life.a_scheduler_asks()
     assert not life.place("node-0").holds
+    life.the_store_is_as_the_book_says()
 
 
 def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Life) -> None:
@@ -66,3 +67,4 @@ def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Lif
     life.everything_is_judged("sw1")
     record = life.place("node-0").record
     assert record is not None and (record.status, record.reason) == ("draining", "drained")
+    life.the_store_is_as_the_book_says()
