@@ -30,9 +30,8 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def life(stage: Stage) -> Iterator[Life]:
-    """A machine whose steps a test calls itself: one node is ready, and a sweeper has looked."""
+    """A machine whose steps a test calls itself."""
     with played(stage) as made:
-        made.everybody_is_there("node-0", ready=True)
         yield made
 
 
@@ -43,6 +42,7 @@ def test_nothing_happens_that_may_never_happen(stage: Stage) -> None:
 
 
 def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
     life.time_passes_unwatched(S)
     life.there_is_trouble("forwards", 100 * S)
     life.a_sweeper_looks("sw1", observe=False, through=ALL)
@@ -53,6 +53,7 @@ def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) ->
 
 
 def test_nobody_who_fell_silent_is_held_though_no_sweeper_looked(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
     life.time_passes_unwatched(46 * S)
     life.a_scheduler_holds(0, S, through=ALL)
     life.a_scheduler_asks()
@@ -61,6 +62,7 @@ def test_nobody_who_fell_silent_is_held_though_no_sweeper_looked(life: Life) -> 
 
 
 def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
     life.an_operator_acts("drain", 0, through=ALL, allowed=3600)
     life.time_passes_unwatched(S)
     life.a_node_beats(0, Verdict.PASS, 0, through=ALL, age=0)
