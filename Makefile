@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up lint test test-watch test-pages test-deploy test-systemd test-images mutants faults model \
-	bench bench-gate bench-peers scale docs clean
+.PHONY: help env up lint test test-watch test-pages test-deploy test-systemd test-images mutants \
+	faults model fuzz storm bench bench-gate bench-peers scale docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -62,6 +62,7 @@ test-pages: env ## the pages in a real browser: all of it, with 10 000 machines 
 	$(BIN)/python -m pytest tests/pages -m "pages or not pages" $(ARGS)
 
 test-deploy: env ## the chart by real Helm, Compose run as processes, systemd units: shapes and meaning
+	-@$(BIN)/python -m tests.deploy.tools >/dev/null
 	$(BIN)/python -m pytest tests/deploy -n 2 $(ARGS)
 
 test-systemd: env ## docs/systemd.md done on a machine that systemd boots, as root; writes deploy/systemd.txt
@@ -75,6 +76,12 @@ model: env ## plays the model of a node's life from a new seed, which it prints
 
 faults: env ## every fault of the list, a quarter of an hour; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: env ## bytes that nobody meant, a minute for each reader of strangers' bytes
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+storm: env ## 20 000 nodes whose gateways all die at once; writes docs/storm.txt, nothing beside it
+	$(BIN)/python -m tests.attack.storm $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)

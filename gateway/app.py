@@ -94,6 +94,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
     )
     # A redirect would lose the body of a POST, and hide that the path is not the documented one.
     app.router.redirect_slashes = False
+    app.state.metrics = measured
     return app
 
 

@@ -24,7 +24,7 @@ _STORE_CHECKS = {
     "version": "the store is new enough",
     "eviction": "the store drops nothing by itself (noeviction)",
     "persistence": "the store keeps an append-only file",
-    "memory": "the store's memory has a limit",
+    "memory": "the store's memory has a limit, and is far from it",
     "role": "the store is a primary",
 }
 _OF_THIS_GATEWAY = {

@@ -25,7 +25,7 @@ from gateway.gate import Gate
 from gateway.repeats import bound_libraries
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificates
-from registry.logs import configure, log
+from registry.logs import configure, count_bugs, log
 from registry.supervisor import tell_when
 
 logger = logging.getLogger("muster.gateway")
@@ -79,6 +79,7 @@ def serve(settings: GatewaySettings) -> int:
     bound_libraries()
     raise_limit()
     app = make_app(settings)
+    count_bugs(app.state.metrics.bugs.inc)
     server = Server(config_of(app, settings))
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(app, server))

@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from registry.settings import MASK, without_password
@@ -47,6 +48,24 @@ def configure(format: Format = "auto", level: str = "info") -> None:  # noqa: A0
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def count_bugs(count: Callable[[], None]) -> None:
+    """From now on calls `count` for each error of Muster's own code that is logged with its
+    traceback: whoever survives a bug logs it so. After `configure`."""
+    logging.getLogger().addHandler(_Bugs(count))
+
+
+class _Bugs(logging.Handler):
+    """Sees what is logged by our own modules: a library's traceback may be a stranger's doing."""
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._count = count
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.name.partition(".")[0] == "muster":
+            self._count()
 
 
 class JsonFormatter(logging.Formatter):

@@ -135,6 +135,11 @@ class Measures:
             python="the interpreter's",
         )
         build.labels(program_version(), platform.python_version()).set(1)
+        self.bugs = self.counter(
+            "muster_bugs_total",
+            "Errors of Muster's own code that nothing foresaw: each is in the log with its "
+            "traceback.",
+        )
 
     def counter(self, name: str, text: str, **labels: Iterable[str]) -> Counter:
         """Something that is counted; its name ends in `_total`."""

@@ -7,6 +7,7 @@ from typing import Any
 from registry.model import Problem
 
 _FLOOR = (7, 0)
+_FULL = 0.85
 
 
 def problems_of(infos: list[dict[str, Any]], *, single: bool) -> list[Problem]:
@@ -60,7 +61,19 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
                 "point MUSTER_REDIS_URL at the primary, or use redis+sentinel://",
             )
         )
-    if int(info.get("maxmemory", 0)) == 0:
+    most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    if used > most * _FULL > 0:
+        found.append(
+            Problem(
+                "memory",
+                "warning",
+                f"{used / most:.0%} of the store's maxmemory is in use; when it is full it refuses "
+                "writes",
+                "raise maxmemory, or look for what else lives there (about 2 KiB a node and the "
+                "events are needed)",
+            )
+        )
+    if most == 0:
         found.append(
             Problem(
                 "memory",

@@ -15,7 +15,7 @@ from collections.abc import Generator
 import uvicorn
 
 from registry.errors import StoreError
-from registry.logs import configure, log
+from registry.logs import configure, count_bugs, log
 from registry.registry import Registry
 from registry.settings import SettingsError, load, print_settings, unknown_variables
 from registry.supervisor import tell_when
@@ -67,7 +67,9 @@ async def _serve(settings: SweeperSettings) -> int:
         sys.stderr.write(f"MUSTER_REDIS_URL: {error}\n")
         return 2
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    sweeper = Sweeper(registry, settings, SweeperMetrics(), owner)
+    metrics = SweeperMetrics()
+    count_bugs(metrics.bugs.inc)
+    sweeper = Sweeper(registry, settings, metrics, owner)
     if not await _usable(registry):
         await registry.close()
         return 1

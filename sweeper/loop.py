@@ -128,9 +128,8 @@ class Sweeper:
                 self._unanswered(error)
                 next_full = 0.0
                 sleep_s = _BACK_OFF_S
-            except Exception:
-                log(logger, logging.ERROR, "sweep_failed")
-                logger.exception("a bug of ours; the loop goes on")
+            except Exception as error:  # noqa: BLE001 - a bug of ours; the loop goes on
+                log(logger, logging.ERROR, "sweep_failed", exc_info=error)
                 sleep_s = _BACK_OFF_S
             if self._store_lost:
                 wait = _BACK_OFF_S
@@ -383,5 +382,5 @@ class Sweeper:
                 await act()
             except StoreError as error:
                 self._unanswered(error)
-            except Exception:
-                logger.exception("a bug of ours; the loop goes on")
+            except Exception as error:  # noqa: BLE001 - a bug of ours; the loop goes on
+                log(logger, logging.ERROR, "repair_failed", exc_info=error)

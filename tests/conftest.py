@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fake_nvml import fake_nvml, nvml_library
 from tests.support.clusters import replicated_cluster
@@ -26,6 +27,10 @@ __all__ = [
     "stores",
     "valkey",
 ]
+
+# How long one example takes is the machine's affair, and on a busy one no reason to fail.
+settings.register_profile("muster", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("muster")
 
 _PASSED = pytest.StashKey[Counter[str]]()
 _SKIPPED = pytest.StashKey[Counter[str]]()

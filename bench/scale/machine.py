@@ -28,10 +28,33 @@ class System:
     """A store, gateways and sweepers, ready."""
 
     store: EmbeddedStore
+    directory: Path
+    environ: Mapping[str, str]
     gateways: list[Child] = field(default_factory=list)
     sweepers: list[Child] = field(default_factory=list)
     gateway_ports: list[int] = field(default_factory=list)
     sweeper_ports: list[int] = field(default_factory=list)
+
+    def start_gateway(self, place: int) -> Child:
+        """Starts one on its port, in the place of one that was there before."""
+        name = f"gateway-{place}-{len(self.gateways)}"
+        environ = {**self.environ, "MUSTER_PORT": str(self.gateway_ports[place])}
+        child = Child(name, ["gateway"], environ, self.directory / f"{name}.log")
+        self.gateways.append(child)
+        return child
+
+    def wait_ready(self) -> None:
+        """Waits until every process that lives is ready. Raises NotMeasuredError."""
+        living = [child for child in self.gateways if not child.ended]
+        for child, port in zip(
+            living + self.sweepers, self.gateway_ports + self.sweeper_ports, strict=True
+        ):
+            _wait_ready(child, port)
+
+    def kill(self) -> None:
+        """Ends gateways and sweepers as a power cut would."""
+        for child in self.gateways + self.sweepers:
+            child.kill()
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids by kind, of those that live."""
@@ -50,28 +73,21 @@ def system(
     with ExitStack() as ending:
         store = EmbeddedStore.start(directory / "store")
         ending.callback(store.kill)
-        made = System(store, gateway_ports=free_ports(gateways))
-        made.sweeper_ports = free_ports(sweepers)
         environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}
         environ |= {
             "MUSTER_REDIS_URL": store.url, "MUSTER_HOST": "127.0.0.1", "MUSTER_SECRET": "bench",
             "MUSTER_LOG_LEVEL": "warning", **more,
         }  # fmt: skip
-        for kind, ports, variable, into in (
-            ("gateway", made.gateway_ports, "MUSTER_PORT", made.gateways),
-            ("sweeper", made.sweeper_ports, "MUSTER_SWEEPER_PORT", made.sweepers),
-        ):
-            for place, port in enumerate(ports):
-                name = f"{kind}-{place}"
-                child = Child(
-                    name, [kind], environ | {variable: str(port)}, directory / f"{name}.log"
-                )
-                into.append(child)
-                ending.callback(child.kill)
-        for child, port in zip(
-            made.gateways + made.sweepers, made.gateway_ports + made.sweeper_ports, strict=True
-        ):
-            _wait_ready(child, port)
+        made = System(store, directory, environ, gateway_ports=free_ports(gateways))
+        made.sweeper_ports = free_ports(sweepers)
+        ending.callback(made.kill)
+        for place in range(gateways):
+            made.start_gateway(place)
+        for place, port in enumerate(made.sweeper_ports):
+            name = f"sweeper-{place}"
+            own = environ | {"MUSTER_SWEEPER_PORT": str(port)}
+            made.sweepers.append(Child(name, ["sweeper"], own, directory / f"{name}.log"))
+        made.wait_ready()
         yield made
 
 

@@ -64,8 +64,11 @@ def _decode_msgpack(data: bytes | str) -> Any:
     return value
 
 
+_PLAIN = frozenset((str, int, bool, type(None), bytes))
+
+
 def _refuse_what_json_lacks(value: Any) -> None:
-    """NaN, infinities and keys that are not strings, at any depth."""
+    """NaN, infinities, keys that are not strings, times and extensions, at any depth."""
     left = [value]
     while left:
         item = left.pop()
@@ -78,6 +81,8 @@ def _refuse_what_json_lacks(value: Any) -> None:
             left.extend(item.values())
         elif type(item) is list or type(item) is tuple:
             left.extend(item)
+        elif type(item) not in _PLAIN:
+            raise Malformed("an extension type")
 
 
 JSON = Codec("json", None, msgspec.json.encode, msgspec.json.decode, binary=False)

@@ -143,7 +143,7 @@ class _Api(BaseHTTPRequestHandler):
     def _body(self) -> Document:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if text.startswith(protobuf.MAGIC):
-            return protobuf.secret(text)
+            return protobuf.decoded(text)
         found: Document = (json.loads if text.startswith(b"{") else yaml.safe_load)(text)
         return found
 
@@ -151,11 +151,11 @@ class _Api(BaseHTTPRequestHandler):
         """The collection's path, the object's name or "", the API's group and version."""
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         length = 2 if parts[0] == "api" else 3
-        group, rest = "/".join(parts[1:length]), parts[length:]
+        group, rest, namespace = "/".join(parts[1:length]), parts[length:], ""
         if rest[0] == "namespaces" and len(rest) > 2:
-            rest = rest[2:]
+            namespace, rest = rest[1], rest[2:]
         name = rest[1] if len(rest) > 1 else ""
-        return f"{group}/{rest[0]}", name, group
+        return f"{namespace}/{group}/{rest[0]}", name, group
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path.strip("/")

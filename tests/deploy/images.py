@@ -29,6 +29,7 @@ import httpx
 
 from muster.cli.children import free_ports
 from registry.embedded import EmbeddedStore
+from tests.deploy.chart import environment, rendered, workloads
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muster-deploy"
@@ -141,6 +142,8 @@ class Image:
     def __init__(self, root: Path, config: dict[str, Any]) -> None:
         self.root = root
         self.config = config
+        # Where a folder that may be written to is mounted.
+        self.writable = "/var/lib/muster" if (root / "var/lib/muster").is_dir() else "/mnt"
 
     def command(self, *arguments: str, environ: dict[str, str], state: str = "") -> list[str]:
         """What runs `arguments` in the image: read-only root, its user, its environment."""
@@ -154,7 +157,7 @@ class Image:
             f"mount --rbind /dev {self.root}/dev",
         ]
         if state:
-            steps.append(f"mount --bind {state} {self.root}/var/lib/muster")
+            steps.append(f"mount --bind {state} {self.root}{self.writable}")
         words = [f"{k}={v}" for k, v in given.items()]
         entered = ["chroot", f"--userspec={user}", str(self.root), "env", "-i", *words, *arguments]
         steps.append("exec " + shlex.join(entered))
@@ -237,6 +240,10 @@ def _until(true: Callable[[], Any], what: str, running: Running) -> Any:
 def _runs(server: Image, agent: Image) -> None:
     version = server.run("muster", "version").strip()
     _say(f"muster version says {version}")
+    # What the chart runs in them besides: a pause before the end, the folder's owner, a test.
+    server.run("sh", "-c", "sleep 0 && date +%s | grep -q '[0-9]' && printf ''")
+    agent.run("chown", "--version")
+    _say("what the chart runs in them is there")
     gateway_port, sweeper_port = free_ports(2)
     with tempfile.TemporaryDirectory() as data, tempfile.TemporaryDirectory() as state:
         os.chown(state, 65532, 65532)
@@ -309,6 +316,7 @@ def _parts(
     _until(is_there, "the machine in the list", node)
     _say("a simulated machine of the agent's image is in the fleet")
     assert any(Path(state).iterdir()), "no identity was kept"
+    _test_of_the_chart(server, url, state)
     assert node.stop() == 0, Path(node.log).read_text()[-2000:]
     assert gateway.stop() == 0, Path(gateway.log).read_text()[-2000:]
     assert sweeper.stop() == 0, Path(sweeper.log).read_text()[-2000:]
@@ -316,6 +324,25 @@ def _parts(
     command = server.command(*check, environ=environ)
     assert subprocess.run(command, check=False).returncode == 1
     _say("and then the health check says 1")
+
+
+def _test_of_the_chart(server: Image, url: str, state: str) -> None:
+    """What `helm test` runs, in the image in which it does."""
+    objects = rendered("dev")
+    (hook,) = [workload for workload in workloads(objects) if workload.part == "test"]
+    container = hook.spec["containers"][0]
+    own = environment(hook, objects) | {
+        "MUSTER_SERVER": url,
+        "MUSTER_AGENT_SERVERS": url.replace("http", "ws"),
+        "MUSTER_AGENT_STATE_DIR": f"{server.writable}/test",
+        "MUSTER_AGENT_MODELS_FILE": f"{server.writable}/models.toml",
+    }
+    del own["MUSTER_TOKEN"]
+    words = [*container["command"], *container["args"]]
+    tester = server.start(*words, environ=own, state=state)
+    status = tester.process.wait(60)
+    assert status == 0, Path(tester.log).read_text()[-3000:]
+    _say("the chart's own test sees a machine become ready, in the server's image")
 
 
 if __name__ == "__main__":

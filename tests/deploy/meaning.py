@@ -58,8 +58,11 @@ def _ports(workload: Workload) -> dict[str, int]:
 
 
 def names(objects: list[Document]) -> Problems:
-    """No two objects have one name; all are in one namespace and carry the release's labels."""
+    """No two objects have one name; all but agents are in one namespace, and carry labels."""
     seen = set()
+    places = {o["metadata"].get("namespace") for o in objects if o["kind"] != "DaemonSet"}
+    if len(places) > 1:
+        yield f"the objects are in {sorted(map(str, places))}"
     for found in objects:
         meta = found["metadata"]
         key = (found["kind"], meta["name"])

@@ -1,4 +1,4 @@
-"""A secret as Helm sends it for its own records: Kubernetes' envelope around a Protobuf message."""
+"""Secrets and namespaces as Helm and kubectl send them: an envelope around a Protobuf message."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from tests.deploy.chart import Document
 MAGIC = b"k8s\0"
 
 
-def secret(body: bytes) -> Document:
-    """The object. Raises AssertionError for anything but a secret."""
+def decoded(body: bytes) -> Document:
+    """The object. Raises AssertionError for another kind."""
     assert body.startswith(MAGIC), body[:8]
     envelope = dict(_fields(body[len(MAGIC) :]))
     kind = dict(_fields(envelope[1]))
-    assert kind[2] == b"Secret", kind
-    found: Document = {"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": {}}
+    name = kind[2].decode()
+    assert name in ("Secret", "Namespace"), kind
+    found: Document = {"apiVersion": "v1", "kind": name, "metadata": {}}
     for number, value in _fields(envelope[2]):
         if number == 1:
             found["metadata"] = _metadata(value)
+        elif name == "Namespace":
+            continue
         elif number == 2:
-            name, content = _entry(value)
-            found["data"][name] = base64.b64encode(content).decode()
+            found.setdefault("data", {})
+            key, content = _entry(value)
+            found["data"][key] = base64.b64encode(content).decode()
         elif number == 3:
             found["type"] = value.decode()
     return found

@@ -62,6 +62,12 @@ NONSENSE: tuple[tuple[dict[str, Any], str], ...] = (
     ({"store": {"mode": "redis"}}, "/store/mode"),
     ({"store": {"tls": {"enabled": True}}}, "the bundled store speaks no TLS"),
     ({"store": {"auth": {"gatewayUser": "me"}}}, "the bundled store knows muster-gateway"),
+    ({"sweeper": {"replicas": 1}}, "/sweeper/replicas"),
+    ({"sweeper": {"pdb": {"maxUnavailable": 2}}}, "sweeper.pdb.maxUnavailable: all 2"),
+    (
+        {"gateway": {"replicas": 3, "pdb": {"maxUnavailable": "70%"}}},
+        "gateway.pdb.maxUnavailable: all 3",
+    ),
     ({"gateway": {"tls": {"enabled": True}}}, "gateway.tls.secretName"),
     ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs"),
     ({"ingress": {"enabled": True, "tls": {"enabled": True}}}, "ingress.host"),
@@ -169,6 +175,50 @@ def test_no_controller_cuts_silent_sockets(controller: str) -> None:
     if controller == "gce":
         objects.remove(find(objects, "BackendConfig", "-gateway"))
         assert list(timeouts(objects)) != []
+
+
+@pytest.mark.parametrize(
+    ("paths", "leads"),
+    [
+        ([("/v1", "Prefix")], {"/v1", "/v1/events"}),
+        ([("/ws/node", "Exact")], {"/ws/node"}),
+        ([("/v1/nodes", "Exact")], {"/v1/nodes"}),
+    ],
+)
+def test_a_route_leads_to_what_is_exposed_and_nowhere_else(
+    paths: list[tuple[str, str]], leads: set[str]
+) -> None:
+    exposed = [{"path": path, "pathType": kind} for path, kind in paths]
+    route = find(objects_of("cluster", {"exposure": {"paths": exposed}}), "HTTPRoute", "-gateway")
+    matches = [match for rule in route["spec"]["rules"] for match in rule["matches"]]
+    assert {match["path"]["value"] for match in matches} == leads
+
+
+TLS = {"gateway": {"tls": {"enabled": True, "secretName": "muster-gateway-tls"}}}
+
+
+@pytest.mark.parametrize(
+    ("controller", "annotation"),
+    [
+        ("nginx", "nginx.ingress.kubernetes.io/backend-protocol: HTTPS"),
+        ("haproxy", "haproxy.org/server-ssl: 'true'"),
+        ("haproxy-ingress", "haproxy-ingress.github.io/secure-backends: 'true'"),
+        ("alb", "alb.ingress.kubernetes.io/healthcheck-protocol: HTTPS"),
+        ("traefik", "traefik.ingress.kubernetes.io/service.serversscheme: https"),
+        ("gce", """cloud.google.com/app-protocols: '{"http": "HTTPS"}'"""),
+    ],
+)
+def test_gateways_that_speak_tls_are_spoken_to_by_tls(controller: str, annotation: str) -> None:
+    chosen = {"ingress": {"controller": controller}}
+    assert annotation in yaml.safe_dump(objects_of("ha", chosen | TLS), width=200)
+    assert annotation not in yaml.safe_dump(objects_of("ha", chosen), width=200)
+
+
+def test_googles_gateway_is_told_that_gateways_speak_tls() -> None:
+    (port,) = find(objects_of("gke", TLS), "Service", "-gateway")["spec"]["ports"]
+    assert port["appProtocol"] == "HTTPS"
+    (port,) = find(objects_of("gke"), "Service", "-gateway")["spec"]["ports"]
+    assert "appProtocol" not in port
 
 
 def test_gateways_are_scaled_down_one_at_a_time_and_late() -> None:

@@ -11,6 +11,9 @@ import pytest
 from tests.deploy.chart import CHART
 from tests.deploy.cluster import Cluster, cluster
 
+# Helm waits a little after each thing it does.
+pytestmark = pytest.mark.timeout(300)
+
 DEV = ("-n", "gpus", "-f", str(CHART / "examples" / "dev.yaml"))
 SECRETS = {("Secret", "muster-secrets"), ("Secret", "muster-store")}
 

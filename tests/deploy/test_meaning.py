@@ -280,6 +280,12 @@ BROKEN = (
         lambda objects: find(objects, "Service", "-gateway")["metadata"].pop("namespace"),
         meaning.names,
     ),
+    Broken(
+        "a service elsewhere than its pods",
+        "dev",
+        _set("Service", "-gateway", "metadata", "namespace", to="default"),
+        meaning.names,
+    ),
     Broken("a deployment's selector", "dev", _labels("Deployment", "-gateway"), meaning.selectors),
     Broken("a service's selector", "dev", _labels("Service", "-gateway"), meaning.selectors),
     Broken(

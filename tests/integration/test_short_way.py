@@ -114,3 +114,25 @@ async def test_what_came_is_shown_and_a_flood_is_limited(
     for _ in range(200):
         socket.ws.transport.write(flood)
     assert (await socket.hear_type("node_error"))["code"] == "RATE_LIMITED"
+
+
+async def test_beats_that_come_one_by_one_are_limited_as_well(node: tuple[Node, str]) -> None:
+    socket, _ = node
+    flood = frame(beat())
+    told = asyncio.create_task(socket.hear_type("node_error"))
+    for _ in range(600):
+        if told.done():
+            break
+        socket.ws.transport.write(flood)
+        await asyncio.sleep(0.001)  # a read of its own: nothing is joined, nothing waits its turn
+    assert (await told)["code"] == "RATE_LIMITED"
+
+
+async def test_a_beat_in_another_machines_name_is_refused_and_counts_for_nobody(
+    node: tuple[Node, str],
+) -> None:
+    socket, url = node
+    await socket.say(beat(node_id="node-SOMEBODY").decode())
+    refused = await socket.hear_type("node_error")
+    assert (refused["code"], refused["details"]["path"]) == ("INVALID_MESSAGE", "node_id")
+    assert await fine(url) == 0

@@ -21,12 +21,14 @@ T = TypeVar("T")
 ACTORS = (*GATEWAYS, *SWEEPERS, "operator", "scheduler")
 _LOOKS_MOST = 12
 
-nodes = st.sampled_from(IDS)
-some = st.integers(0, 30)
+nodes = st.sampled_from([IDS[0], *IDS])
+some = st.sampled_from([0, 0, 0, 1, 2, 3])
 verdicts = st.sampled_from([Verdict.PASS, Verdict.PASS, Verdict.PASS, Verdict.GPU_UNAVAILABLE,
                             Verdict.SELF_REPORTED])  # fmt: skip
-# Mostly somebody does a thing to its end; now and then they are paused at the first or second call.
-through = st.sampled_from([ALL, ALL, ALL, 0, 1])
+# Mostly somebody does a thing to its end, and often it is judged at once; now and then they are
+# paused at the first or second call.
+JUDGED = ALL + 1
+through = st.sampled_from([JUDGED, JUDGED, ALL, ALL, 0, 1])
 fates = st.sampled_from(list(Fate))
 
 
@@ -47,8 +49,14 @@ class Life(RuleBasedStateMachine):
     def do(self, deed: Coroutine[Any, Any, T]) -> T:
         return self.stage.loop.run_until_complete(deed)
 
-    @initialize(first=nodes)
-    def everybody_is_there(self, first: str) -> None:
+    def acts(self, who: str, deed: Coroutine[Any, Any, None], through: int) -> None:
+        """Somebody does something, and a sweeper may look at once."""
+        self.do(self.world.act(who, deed, through))
+        if through == JUDGED:
+            self.everything_is_judged("sw1")
+
+    @initialize(first=nodes, ready=st.sampled_from([True, True, False]))
+    def everybody_is_there(self, first: str, ready: bool) -> None:
         self.world = World(self.stage.store, self.stage.clock)
         self.do(self.world.looking.empty())
         self.do(self.world.looking.listens())
@@ -56,6 +64,10 @@ class Life(RuleBasedStateMachine):
         self.do(self.world.announce())
         self.do(self.world.act("sw1", self.world.look("sw1")))
         self.do(self.world.act("gw1", self.world.connect(first, "gw1", "register", "h1")))
+        if ready:
+            self.a_node_beats_several_times(0, 3, Verdict.PASS)
+            self.everything_is_judged("sw1")
+            assert self.place(first).indexed
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -72,6 +84,11 @@ class Life(RuleBasedStateMachine):
         opened = [s for s in reversed(w.sessions) if s.open] or w.sessions[-1:]
         return opened[place % len(opened)]
 
+    def node(self, place: int) -> str:
+        """One of the nodes that somebody has heard of, the newest first."""
+        heard = list(dict.fromkeys(s.node_id for s in reversed(self.world.sessions)))
+        return heard[place % len(heard)]
+
     def has_sessions(self) -> bool:
         return bool(self.world.sessions)
 
@@ -83,14 +100,14 @@ class Life(RuleBasedStateMachine):
     def a_node_registers(
         self, node: str, gateway: str, through: int, kind: str, hardware: str
     ) -> None:
-        self.do(self.world.act(gateway, self.world.connect(node, gateway, kind, hardware), through))
+        self.acts(gateway, self.world.connect(node, gateway, kind, hardware), through)
 
     @precondition(has_sessions)
     @rule(place=some, verdict=verdicts, jobs=st.sampled_from([0, 0, 1]), through=through,
           age=st.sampled_from([0, 0, 0, S, 44 * S, 46 * S]))  # fmt: skip
     def a_node_beats(self, place: int, verdict: Verdict, jobs: int, through: int, age: int) -> None:
         s = self.session(place)
-        self.do(self.world.act(s.gateway, self.world.beat(s, verdict, jobs, age), through))
+        self.acts(s.gateway, self.world.beat(s, verdict, jobs, age), through)
 
     @precondition(has_sessions)
     @rule(place=some, times=st.integers(2, 5), verdict=verdicts)
@@ -103,13 +120,13 @@ class Life(RuleBasedStateMachine):
     @rule(place=some, through=through)
     def a_node_learns(self, place: int, through: int) -> None:
         s = self.session(place)
-        self.do(self.world.act(s.gateway, self.world.learn(s), through))
+        self.acts(s.gateway, self.world.learn(s), through)
 
     @precondition(has_sessions)
     @rule(place=some, drain=st.booleans(), through=through)
     def a_node_unregisters(self, place: int, drain: bool, through: int) -> None:
         s = self.session(place)
-        self.do(self.world.act(s.gateway, self.world.unregister(s, drain), through))
+        self.acts(s.gateway, self.world.unregister(s, drain), through)
 
     @precondition(has_sessions)
     @rule(place=some, failed=st.booleans(), jobs=st.sampled_from([None, 0, 1]), hold=some,
@@ -117,42 +134,41 @@ class Life(RuleBasedStateMachine):
     def a_job_ends(
         self, place: int, failed: bool, jobs: int | None, hold: int, through: int
     ) -> None:
-        s, holds = self.session(place), self.world.holds
-        ended = holds[hold % len(holds)] if holds else ""
-        self.do(self.world.act(s.gateway, self.world.job(s, failed, jobs, ended), through))
-
-    @rule(gateway=st.sampled_from(GATEWAYS))
-    def a_gateway_dies_or_returns(self, gateway: str) -> None:
-        self.world.gateways ^= {gateway}
-        self.do(self.world.announce())
+        s = self.session(place)
+        self.do(
+            self.world.act(s.gateway, self.world.job(s, failed, jobs, self.hold(hold)), through)
+        )
 
     # Operators and schedulers
 
-    @rule(node=nodes, through=through, allowed=st.sampled_from([0, 20, 3600]))
-    def an_operator_drains(self, node: str, through: int, allowed: int) -> None:
-        drain = self.world.registries["operator"].drain(node, "op", "why", allowed)
-        self.do(self.world.act("operator", _only(drain), through))
+    @precondition(has_sessions)
+    @rule(act=st.sampled_from(["drain", "drain", "resume", "remove"]), place=some, through=through,
+          allowed=st.sampled_from([0, 20, 3600]))  # fmt: skip
+    def an_operator_acts(self, act: str, place: int, through: int, allowed: int) -> None:
+        registry, node = self.world.registries["operator"], self.node(place)
+        if act == "drain":
+            deed = registry.drain(node, "op", "why", allowed)
+        elif act == "resume":
+            deed = registry.resume(node, "op", "why")
+        else:
+            deed = registry.remove(node, "op", "why")
+        self.acts("operator", _only(deed), through)
 
-    @rule(node=nodes, through=through)
-    def an_operator_resumes(self, node: str, through: int) -> None:
-        resume = self.world.registries["operator"].resume(node, "op", "why")
-        self.do(self.world.act("operator", _only(resume), through))
-
-    @rule(node=nodes, through=through)
-    def an_operator_removes(self, node: str, through: int) -> None:
-        remove = self.world.registries["operator"].remove(node, "op", "why")
-        self.do(self.world.act("operator", _only(remove), through))
-
-    @rule(node=nodes, ms=st.sampled_from([S, 30 * S]), through=through)
-    def a_scheduler_holds(self, node: str, ms: int, through: int) -> None:
-        self.do(self.world.act("scheduler", self.world.hold(node, ms), through))
+    @precondition(has_sessions)
+    @rule(place=some, ms=st.sampled_from([S, 30 * S]), through=through)
+    def a_scheduler_holds(self, place: int, ms: int, through: int) -> None:
+        self.acts("scheduler", self.world.hold(self.node(place), ms), through)
 
     @precondition(lambda self: bool(self.world.holds))
-    @rule(hold=some, through=through)
-    def a_hold_is_released(self, hold: int, through: int) -> None:
-        name = self.world.holds[hold % len(self.world.holds)]
-        release = self.world.registries["scheduler"].release_hold(name)
-        self.do(self.world.act("scheduler", _only(release), through))
+    @rule(back=some, through=through)
+    def a_hold_is_released(self, back: int, through: int) -> None:
+        release = self.world.registries["scheduler"].release_hold(self.hold(back))
+        self.acts("scheduler", _only(release), through)
+
+    def hold(self, back: int) -> str:
+        """One of the holds that were asked for, the newest first; '' where there was none."""
+        holds = self.world.holds
+        return holds[-1 - back % len(holds)] if holds else ""
 
     @rule()
     def a_scheduler_asks(self) -> None:
@@ -235,28 +251,24 @@ class Life(RuleBasedStateMachine):
                     await w.act(x.gateway, w.beat(x, verdict, 0, 0))
             await w.act(who, w.look(who))
 
-    @rule(ms=st.sampled_from([-100 * S, -10 * S, 10 * S, 100 * S]))
-    def the_stores_clock_steps(self, ms: int) -> None:
-        self.world.clock.steps(ms)
-        self.do(self.world.looking.lapse())
-
-    @rule()
-    def what_is_written_from_now_on_may_be_lost(self) -> None:
-        self.do(self.world.remember())
-
-    @precondition(lambda self: self.world.snapshot is not None)
-    @rule()
-    def the_store_fails_over(self) -> None:
-        self.do(self.world.failover())
-
-    @rule()
-    def the_store_is_emptied(self) -> None:
-        """What nobody observed before the first look is not known to anybody: it comes at once."""
-        self.do(self.world.looking.empty())
-        self.world.book.forget()
-        self.world.snapshot = None
-        self.do(self.world.announce())
-        self.do(self.world.act("sw1", self.world.look("sw1")))
+    @rule(what=st.sampled_from(["forwards", "back", "remember", "remember", "fails over", "emptied",
+                                *GATEWAYS]),
+          ms=st.sampled_from([10 * S, 100 * S]))  # fmt: skip
+    def there_is_trouble(self, what: str, ms: int) -> None:
+        """The store's clock steps, the store is emptied, or another takes its place that lacks what
+        was written since it was to be remembered; a gateway dies or returns."""
+        if what in GATEWAYS:
+            self.world.gateways ^= {what}
+            self.do(self.world.announce())
+        elif what == "remember":
+            self.do(self.world.remember())
+        elif what == "fails over":
+            self.do(self.world.failover())
+        elif what == "emptied":
+            self.do(self.world.emptied())
+        else:
+            self.world.clock.steps(ms if what == "forwards" else -ms)
+            self.do(self.world.looking.lapse())
 
     # What must hold
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from registry.model import Verdict
 from tests.model.life import S
 from tests.model.machine import Life, Stage
 from tests.model.play import EXAMPLES, STEPS, play, played
@@ -32,10 +31,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
 def life(stage: Stage) -> Iterator[Life]:
     """A machine whose steps a test calls itself: one node is ready, and a sweeper has looked."""
     with played(stage) as made:
-        made.everybody_is_there("node-0")
-        made.a_node_beats_several_times(0, 3, Verdict.PASS)
-        made.everything_is_judged("sw1")
-        assert made.place("node-0").indexed
+        made.everybody_is_there("node-0", ready=True)
         yield made
         made.the_store_is_as_the_book_says()
 
@@ -48,7 +44,7 @@ def test_nothing_happens_that_may_never_happen(stage: Stage) -> None:
 
 def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) -> None:
     life.time_passes_unwatched(S)
-    life.the_stores_clock_steps(100 * S)
+    life.there_is_trouble("forwards", 100 * S)
     life.a_sweeper_looks("sw1", observe=False, through=ALL)
     life.a_sweeper_looks("sw1", observe=True, through=ALL)
     record = life.place("node-0").record

@@ -242,11 +242,21 @@ class World:
 
     async def failover(self) -> None:
         """Another takes the store's place, which lacks what was written since the snapshot."""
-        assert self.snapshot is not None
+        if self.snapshot is None:
+            return
         keys, kept = self.snapshot
         await self.looking.restore(keys)
         self.book.kept = copy.deepcopy(kept)
         self.book.kept.other_run = True
+
+    async def emptied(self) -> None:
+        """The store has lost everything. What nobody observed before the first look is not known to
+        anybody: that comes at once."""
+        await self.looking.empty()
+        self.book.forget()
+        self.snapshot = None
+        await self.announce()
+        await self.act("sw1", self.look("sw1"))
 
     async def remember(self) -> None:
         """What is written from now on may be lost."""

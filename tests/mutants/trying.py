@@ -81,7 +81,8 @@ def _ask(
     passed, failed = counts.get("passed", 0), counts.get("failed", 0)
     first = _FAILED.search(done.stdout)
     error = ""
-    if done.returncode not in (0, 1) or not passed or counts.get("error"):
+    fixtures = counts.get("error", 0)  # what breaks down after a test failed is no news
+    if done.returncode not in (0, 1) or not passed or (fixtures and not failed):
         error = f"no verdict (status {done.returncode}): {last}"
     elif (done.returncode == 1) != (failed > 0):
         error = f"status {done.returncode}, yet {last}"

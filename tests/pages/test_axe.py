@@ -18,9 +18,12 @@ PAGES = {
     "fleet": ("/?q=node-0", "tr[data-node]"),
     "fleet-grouped": ("/?group=gpu&status=ready&sort=-load", "tr[data-node]"),
     "nothing-fits": ("/?q=nobody-is-called-so", "#page p.soft"),
-    "node-drained": ("/nodes/node-11", ".timeline li"),
-    "node-degraded": ("/nodes/node-03", ".timeline li"),
+    "node-drained": ("/nodes/node-11", "#timeline li"),
+    "node-degraded": ("/nodes/node-03", "#timeline li"),
     "node-gone": ("/nodes/nobody", "#page a"),
+    "owners": ("/mine", "#owner"),
+    "owner": ("/mine?owner=x", "li[data-node] .bar"),
+    "select": ("/select?kind=nmt&src_lang=zh&tgt_lang=en&labels=region%3Deu-west", "#nearest li"),
     "events": ("/events?node=node-1", ".events > li"),
 }
 LOOKS = {
@@ -29,7 +32,7 @@ LOOKS = {
     "dark-desktop": ("dark", DESKTOP),
     "light-phone": ("light", PHONE),
 }
-SHORT_PASS = (("light-desktop", "dark-phone"), ("fleet", "node-degraded", "events"))
+SHORT_PASS = (("light-desktop", "dark-phone"), ("fleet", "node-degraded", "owner", "select"))
 
 
 def _cases() -> list[Any]:

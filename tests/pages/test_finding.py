@@ -92,3 +92,36 @@ async def test_the_language_is_the_browsers_until_another_one_is_chosen(
     await page.reload()
     await expect(visitor.row("node-00").locator(".status")).to_have_text("ready")
     await expect(page.get_by_role("columnheader", name="Machine")).to_be_visible()
+
+
+async def test_the_map_is_walked_with_arrow_keys_and_says_where_one_is(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(f"{town.http}/?sort=node_id", token=READER)
+    page = visitor.page
+    await expect(page.locator("tr[data-node]")).to_have_count(40)
+    await page.locator("#map").focus()
+    for _ in range(4):
+        await page.keyboard.press("ArrowRight")
+    said = page.locator("#walked")
+    await expect(said).to_contain_text(", 4 / 40")
+    node_id = (await said.inner_text()).split(" · ")[0]
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name=node_id)).to_be_visible()
+
+
+async def test_columns_are_chosen_and_kept_in_the_address(town: Town, visit: Visit) -> None:
+    visitor = await visit(town.http, token=READER)
+    page = visitor.page
+    heading = page.get_by_role("columnheader", name="Version")
+    await expect(page.locator("tr[data-node]")).to_have_count(40)
+    await expect(heading).to_have_count(0)
+    await page.locator("#columns summary").click()
+    await page.get_by_role("checkbox", name="Version").check()
+    await expect(heading).to_be_visible()
+    await page.get_by_role("checkbox", name="Gateway").uncheck()
+    await expect(page.get_by_role("columnheader", name="Gateway")).to_have_count(0)
+    await expect(visitor.row("node-00")).to_contain_text("1.")
+    other = await visit(page.url, token=READER)
+    await expect(other.page.get_by_role("columnheader", name="Version")).to_be_visible()
+    await expect(other.page.get_by_role("columnheader", name="Gateway")).to_have_count(0)

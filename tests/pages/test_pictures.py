@@ -36,7 +36,9 @@ LOOKS = {
 ILL, DRAINED = "node-103", "node-111"
 PAGES = {
     "fleet": ("/?group=gpu", "tr[data-node]"),
-    "node": (f"/nodes/{ILL}", ".timeline li"),
+    "node": (f"/nodes/{ILL}", "#timeline li"),
+    "owner": ("/mine?owner=x", "li[data-node] .bar"),
+    "select": ("/select?kind=nmt&src_lang=zh&tgt_lang=en&labels=region%3Deu-west", "#nearest li"),
     "events": ("/events", ".events > li"),
 }
 

@@ -28,7 +28,8 @@ def test_every_wait_is_drawn_from_zero_to_thirty_seconds(tries: int) -> None:
         drawn.append((low, high))
         return low
 
-    bounds(Backoff(uniform=draw), tries)
+    assert bounds(Backoff(uniform=draw), tries) == [0.0] * tries
+    assert len(drawn) == tries
     assert all(low == 0 and 1 <= high <= 30 for low, high in drawn)
 
 

@@ -69,6 +69,9 @@ STORES: list[tuple[str, str, dict[str, Any]]] = [
     ("store_eviction", "fatal", {"maxmemory_policy": "volatile-lru"}),
     ("store_persistence", "warning", {"aof_enabled": 0}),
     ("store_memory", "warning", {"maxmemory": 0}),
+    ("store_memory", "warning", {"maxmemory": 1 << 30, "used_memory": 1 << 30}),
+    ("store_memory", "warning", {"maxmemory": 100, "used_memory": 86}),
+    ("store_memory", "ok", {"maxmemory": 100, "used_memory": 85}),
     ("store_role", "fatal", {"role": "slave"}),
 ]
 

@@ -54,6 +54,11 @@ def test_any_other_frame_is_not_taken(other: Any, size: int) -> None:
     assert whole_text(other(b"y" * size)) is None
 
 
+@pytest.mark.parametrize("size", [0, 5, 125])
+def test_an_unmasked_frame_with_as_much_behind_it_as_a_mask_is_not_taken(size: int) -> None:
+    assert whole_text(bytes([0x81, size]) + b"z" * (size + 4)) is None
+
+
 @given(BEATS)
 def test_the_short_way_reads_what_the_quick_way_reads(beat: dict[str, Any]) -> None:
     data = json.dumps(beat).encode()

@@ -383,6 +383,11 @@ def test_a_job_result_is_read_with_either_kind_of_error() -> None:
     )
 
 
+def test_a_job_result_with_an_empty_id_names_nobody() -> None:
+    message = {"type": "job_result", "node_id": "", "job_id": "j", "success": True}
+    assert read(json.dumps(message), JSON).node_id is None  # type: ignore[union-attr]
+
+
 def test_a_large_job_result_with_audio_is_no_report() -> None:
     message = {"type": "job_result", "job_id": "j", "success": True, "audio": b"x" * 500_000}
     assert isinstance(read(MSGPACK.encode(message), MSGPACK), JobResult)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import re
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -28,9 +27,8 @@ from tests.support.fleet import until
 from tests.support.herd import Herd
 from tests.support.node import Node, metrics
 from tests.support.prometheus import Prometheus, prometheus, promtool
-from tests.watch.test_documents import ROOT, RULES
+from tests.watch.test_documents import DASHBOARDS, RULES, panels
 
-DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 ROUTES = {endpoint.path for endpoint in TABLE} | {"none"}
 NOBODY = {"tts": ["xx"]}
 OF_A_BUSY_MACHINE = {"MusterHeartbeatsSlow", "MusterSweepLate"}
@@ -39,7 +37,7 @@ OF_A_BUSY_MACHINE = {"MusterHeartbeatsSlow", "MusterSweepLate"}
 def expressions() -> Iterator[tuple[str, str]]:
     """Every expression of every panel, as it is asked with everything chosen, and where it is."""
     for path in DASHBOARDS:
-        for panel in json.loads(path.read_text())["panels"]:
+        for panel in panels(path):
             for target in panel["targets"]:
                 text = target["expr"].replace("$__rate_interval", "1m")
                 for name in ("job", "instance"):

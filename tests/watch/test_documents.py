@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from gateway.settings import GatewaySettings
+from muster.cli.main import app
 from muster.wire.closing import CloseCode
 from muster.wire.errors import ErrorCode
 from registry.measuring import Measure
@@ -20,6 +24,7 @@ from tests.support.prometheus import promtool
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES = PROMETHEUS / "rules.yaml"
+DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 DECLARED = measures.declared()
 SERIES_MOST = 700
 
@@ -63,7 +68,12 @@ def test_labels_told_in_words_are_those_that_no_client_can_invent(process: str) 
 def test_what_both_processes_measure_they_measure_alike() -> None:
     gateway, sweeper = ({m.name: m for m in found} for found in DECLARED.values())
     common = set(gateway) & set(sweeper)
-    assert common == {"muster_build_info", "muster_script_seconds", "muster_store_errors_total"}
+    assert common == {
+        "muster_build_info",
+        "muster_bugs_total",
+        "muster_script_seconds",
+        "muster_store_errors_total",
+    }
     assert all(gateway[name] == sweeper[name] for name in common)
 
 
@@ -139,3 +149,67 @@ def test_links_lead_somewhere_and_settings_exist(path: Path) -> None:
     families = ("MUSTER_SELECT_MAX_",)
     asked = set(re.findall(r"MUSTER_[A-Z_]+", text))
     assert {name for name in asked if name not in families} <= known
+
+
+def panels(path: Path) -> list[dict[str, Any]]:
+    """The panels of a dashboard."""
+    found: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["panels"]
+    return found
+
+
+def test_everything_that_is_measured_is_on_a_dashboard() -> None:
+    asked = " ".join(
+        target["expr"]
+        for path in DASHBOARDS
+        for panel in panels(path)
+        for target in panel["targets"]
+    )
+    shown = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"muster_\w+", asked)}
+    assert shown == {m.name for found in DECLARED.values() for m in found}
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_panels_of_a_dashboard_have_ids_and_places_of_their_own(path: Path) -> None:
+    ids = [panel["id"] for panel in panels(path)]
+    assert len(set(ids)) == len(ids)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels(path):
+        g = panel["gridPos"]
+        cells = {
+            (x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert all(x < 24 for x, _ in cells), panel["title"]
+        taken |= cells
+
+
+PAGES = [
+    ROOT / "docs" / "operations.md",
+    ROOT / "docs" / "load-balancers.md",
+    *sorted((ROOT / "docs" / "runbook").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_metrics_that_operators_are_sent_to_exist(path: Path) -> None:
+    known = {m.name for found in DECLARED.values() for m in found}
+    for name in set(re.findall(r"(?<![\w/-])muster_[a-z_]+[a-z]\b(?!\w)", path.read_text("utf-8"))):
+        base = re.sub(r"_(bucket|count|sum)$", "", name)
+        # Part of a pattern for grep: `^muster_beat`.
+        assert base in known or any(each.startswith(f"{name}_") for each in known), name
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_commands_that_operators_are_told_to_type_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    shown = [*re.findall(r"^\$ (.*)$", text, re.M), *re.findall(r"`(muster [^`]+)`", text)]
+    for line in shown:
+        for typed in re.findall(r"(?:^|[;|] ?)muster ([^|;>#…]+)", line):
+            words = typed.split()
+            command: Any = typer.main.get_command(app)
+            while (verbs := getattr(command, "commands", None)) and words:
+                assert words[0] in verbs, line
+                command = verbs[words.pop(0)]
+            known = {option for each in command.params for option in each.opts}
+            given = {word.partition("=")[0] for word in words if word.startswith("--")}
+            assert given <= known | {"--help"}, line

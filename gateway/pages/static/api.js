@@ -46,7 +46,7 @@ export const get = (path) => ask("GET", path);
 /** Takes every event of a stream that ends by itself (`until=now`), oldest first. */
 export async function each(query, take) {
   const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
-  const response = await fetch(`/v1/events?${query}&until=now`, { headers, cache: "no-store" });
+  const response = await fetch(`/v1/events?${query}&until=now`, { headers, cache: "no-store", credentials: "omit" });
   if (!response.ok) throw new Problem(await response.json());
   for await (const frame of frames(response.body)) {
     if (frame.data && frame.event !== "gap" && frame.event !== "end") take(JSON.parse(frame.data));

@@ -11,6 +11,7 @@ import { KINDS, brief, outage, parts, sum } from "./uptime.js";
 import { lang, word } from "./words.js";
 
 const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 const EXPLAIN_MS = 5000;
 const SHOWN = 20; // of those in need at once; each costs a request
 const BARS = 100;
@@ -152,8 +153,10 @@ export function show(page, { me }) {
       return { row, pieces, total: sum(pieces) };
     });
     const all = sum(found.flatMap(({ pieces }) => pieces));
+    // A young fleet's few minutes would be a sliver of a day: the bars begin where something is known.
+    const from = Math.min(to - HOUR_MS, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
     found.sort((a, b) => (a.total.share ?? 2) - (b.total.share ?? 2));
-    return [h("div.row", {}, h("h2.grow", {}, word("uptime")),
+    return [h("div.row", {}, h("h2.grow", {}, word("uptime"), from > to - DAY_MS + HOUR_MS ? ` · ${word("known_since", { at: instant(from) })}` : ""),
       h("div.legend", {}, KINDS.map((kind) => h("span.key", {}, h(`i.u-${kind}`), word(LABELS[kind]))))),
     !read ? h("p.soft", {}, word("loading")) : [
       h("p", {}, all.share === null ? null : [h("strong.big", {}, percent(all.share)), ` ${word("uptime_all")} `],
@@ -161,7 +164,7 @@ export function show(page, { me }) {
       h("ul.plain.uptimes", {}, found.slice(0, BARS).map(({ row, pieces, total }) =>
         h("li", { "data-node": row.node_id },
           h("a.mono", { href: `/nodes/${encodeURIComponent(row.node_id)}` }, row.node_id),
-          bar(row, pieces, total, to),
+          bar(row, pieces, total, from, to),
           h("span.number", {}, total.share === null ? "–" : percent(total.share)),
           h("span.soft", {}, KINDS.slice(1, 4).filter((kind) => total[kind] >= 1000)
             .map((kind) => `${word(LABELS[kind])} ${duration(total[kind])}`).join(" · "))))),
@@ -203,15 +206,15 @@ function choose(owner) {
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
-function bar(row, pieces, total, to) {
-  const least = DAY_MS / 300; // what lasted less is drawn so wide, so that it is seen
-  const at = (instant_) => (1000 * (instant_ - (to - DAY_MS))) / DAY_MS;
+function bar(row, pieces, total, from, to) {
+  const least = (to - from) / 300; // what lasted less is drawn so wide, so that it is seen
+  const scale = (ms) => (1000 * ms) / (to - from);
   const label = word("uptime_of", { id: row.node_id, up: duration(total.up), theirs: duration(total.theirs), ours: duration(total.ours) });
   const wide = (piece) => Math.max(piece.to - piece.from, piece.kind === "up" || piece.kind === "unknown" ? 0 : least);
   return h("div.bar", {}, svg("svg", { viewBox: "0 0 1000 10", preserveAspectRatio: "none", role: "img", "aria-label": label },
     // Good time first, so that a short failure lies over it.
-    [...pieces].sort((a, b) => (b.kind === "up") - (a.kind === "up")).map((piece) =>
-      svg("rect", { class: `u-${piece.kind}`, x: Math.min(at(piece.from), 1000 - (1000 * wide(piece)) / DAY_MS), y: 0, width: (1000 * wide(piece)) / DAY_MS, height: 10 },
+    pieces.filter((piece) => piece.to > from).sort((a, b) => (b.kind === "up") - (a.kind === "up")).map((piece) =>
+      svg("rect", { class: `u-${piece.kind}`, x: Math.min(scale(piece.from - from), 1000 - scale(wide(piece))), y: 0, width: scale(wide(piece)), height: 10 },
         svg("title", {}, `${instant(piece.from)} – ${instant(piece.to)}: ${word(LABELS[piece.kind])}`)))));
 }
 

@@ -62,7 +62,7 @@ export function show(page, { me, argument: id }) {
         ends ? [` · ${word("changes_in")} `, h("span.count", { id: "countdown" }, countdown(ends - storeNow()))] : null) : null,
       why.blame ? h("p", {}, word(`blame_${why.blame}`)) : null,
       why.to_do?.length ? [h("h2", {}, word("to_do")), h("ul.todo", {}, why.to_do.map((text) => h("li", {}, text)))] : null,
-      why.why_not?.length ? h("p", {}, h("span.soft", {}, `${word("why_not")} `), why.why_not.map((point) => h("span.tag", { title: point.text }, word(reasonWord(point.code))))) : null,
+      why.why_not?.length ? h("p", {}, h("span.soft", {}, `${word("why_not")} `), reasons(why.why_not)) : null,
       story.operator ? h("p.soft", {}, word("operator_note", { ...story.operator, at: instant(story.operator.at) })) : null);
     rest.hidden = false;
     // A card whose facts are as they were stays as it is, with what was opened or marked in it.
@@ -104,7 +104,11 @@ export function show(page, { me, argument: id }) {
   };
 }
 
-const reasonWord = (code) => (`unfit_${code}` in WORDS ? `unfit_${code}` : `reason_${code}`);
+/** Each once, though a status and its verdicts may give the same. */
+function reasons(points) {
+  const named = new Map(points.map(({ code, text }) => [word(`unfit_${code}` in WORDS ? `unfit_${code}` : `reason_${code}`), text]));
+  return [...named].map(([name, text]) => h("span.tag", { title: text }, name));
+}
 
 const card = (title, ...children) => [h("h2", {}, title), children];
 
@@ -183,7 +187,7 @@ function connection(story) {
 /** Each time its socket came to a gateway, newest first. */
 function takeovers({ events }) {
   const found = events.filter((event) => CONNECTS.has(event.type)).slice(0, 5);
-  return found.length ? h("ul.plain.timeline", {}, found.map((event) => h("li", {}, h("time", {}, instant(event.at)),
+  return found.length ? h("ul.plain.comings", {}, found.map((event) => h("li", {}, h("time", {}, instant(event.at)),
     h("div", {}, [word(`event_${event.type}`), event.gateway, event.address].filter(Boolean).join(" · "))))) : h("p.soft", {}, word("no_takeovers"));
 }
 

@@ -159,12 +159,15 @@ const link = (id) => h("a.mono", { href: `/nodes/${encodeURIComponent(id)}` }, i
 const tags = (labels) => Object.entries(labels).map(([name, value]) => h("span.tag", {}, `${name}=${value}`));
 
 function value(given) {
+  const [[name, test] = []] = Object.entries(given ?? {});
+  if (test?.in) return `${name} = ${test.in.join(" | ")}`;
+  if (test?.not) return `${name} ≠ ${test.not.join(" | ")}`;
   if (given && typeof given === "object" && !Array.isArray(given)) return brief(given);
   return word(`status_${given}`) === String(given) ? brief(given) : word(`status_${given}`);
 }
 
 function table(names, rows) {
-  return h("div.wide", {}, h("table", {},
+  return h("div.wide", {}, h("table.roll", {},
     h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
 }

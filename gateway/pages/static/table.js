@@ -45,7 +45,7 @@ export function makeTable(element, resort) {
       name in SORTS ? h("button", { type: "button", onclick: () => resort(name === by && !down ? `-${name}` : name) },
         word(`col_${name}`), name === by ? (down ? " ↓" : " ↑") : "") : word(`col_${name}`));
     lines = rows.map((row) => ({ key: key(row), tr: line(row, columns) }));
-    fill(element, h("table", {}, h("thead", {}, h("tr", {}, columns.map(head))), h("tbody", {}, lines.map(({ tr }) => tr))));
+    fill(element, h("table.roll", {}, h("thead", {}, h("tr", {}, columns.map(head))), h("tbody", {}, lines.map(({ tr }) => tr))));
   }
 
   return {

@@ -1,8 +1,8 @@
 // Whose fault it was that a machine could not work: the events of a time made into parts of it.
 // Pure, so that it can be tried out without a browser.
 //
-// up: ready. theirs: unfit, warming up, or silent while its gateway was there. ours: silent as its
-// gateway was gone, or time in which nobody watched, whatever the machine did in it. planned: drained,
+// up: ready. theirs: unfit, or silent while its gateway was there. ours: silent as its gateway was
+// gone, or time in which nobody watched, whatever the machine did in it. planned: warming up, drained,
 // or gone as it asked. unknown: from before it joined, or not kept any more.
 
 export const KINDS = ["up", "theirs", "ours", "planned", "unknown"];
@@ -31,7 +31,8 @@ function kindOf(status, reason, blame, before) {
     return "planned";
   }
   // Warming up again after an outage of ours is part of it.
-  return status === "registering" && before === "ours" ? "ours" : "theirs";
+  if (status === "registering") return before === "ours" ? "ours" : "planned";
+  return "theirs";
 }
 
 /** The machine's time between two instants as [{from, to, kind}], in order and without holes.

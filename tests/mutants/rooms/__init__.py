@@ -5,10 +5,12 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 from tests.mutants.rooms import (
     access,
+    agent,
     api,
     beats,
     client,
     clocks,
+    door,
     events,
     formats,
     gateway,
@@ -23,11 +25,13 @@ from tests.mutants.rooms import (
     store,
     sweeper,
     transitions,
+    wire,
 )
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
-    store, sweeper, gateway, short_way, access, api, client, simulate, life, pages,
+    store, sweeper, gateway, short_way, access, api, wire, agent, client, simulate, life, pages,
+    door,
 )  # fmt: skip
 
 

@@ -58,7 +58,6 @@ def mutants() -> Iterator[Mutant]:
             "capacity, 'report', string.sub(ARGV[a], rest))",
         ),
         prefix="format",
-        keyword="shape or read_judged",
     )
     yield from guards(
         "registry/scripts/job.lua",

@@ -19,7 +19,6 @@ def mutants() -> Iterator[Mutant]:
             (("registry/keys.py", 'f"{head}holds:{node_id}"', 'f"{head}places:{node_id}"'),),
         ),
         prefix="format",
-        keyword="read_judged",
     )
     yield from guards(
         "gateway/tokens.py",
@@ -30,5 +29,4 @@ def mutants() -> Iterator[Mutant]:
             'hmac.new(secret, node_id.encode(), "sha1")',
         ),
         prefix="format",
-        keyword="read_judged",
     )
