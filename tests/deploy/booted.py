@@ -319,7 +319,7 @@ def _taken_away(machine: Machine) -> None:
     machine.run("systemctl stop node")
     machine.run(block("systemctl disable --now"))
     assert machine.run("ls /opt /etc/muster").split() == ["/etc/muster:", "/opt:"]
-    assert "0 unit files" in machine.run("systemctl list-unit-files 'muster-*' | cat")
+    assert "0 unit files" in machine.tried("systemctl list-unit-files 'muster-*'").stdout
     assert machine.tried("pgrep -f '/opt/[m]uster'").returncode, "something goes on"
     _say("taken away, nothing is left")
 
