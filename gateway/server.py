@@ -45,7 +45,9 @@ def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
     """uvicorn's settings for a gateway. Raises SettingsError if its certificate can't be used."""
     certificates: Certificates | None = None
     if settings.tls_cert_file and settings.tls_key_file:
-        certificates = Certificates(settings.tls_cert_file, settings.tls_key_file)
+        certificates = Certificates(
+            settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
+        )
     return uvicorn.Config(
         app,
         host=settings.host,
