@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up lint test test-watch test-pages test-deploy test-images mutants faults model fuzz \
-	storm sbom audit bench bench-gate bench-peers scale docs clean
+.PHONY: help env up lint docs clean
+.PHONY: test test-watch test-pages test-deploy test-systemd test-images mutants faults model fuzz storm
+.PHONY: bench bench-gate bench-peers scale
+.PHONY: sbom audit
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -64,6 +66,9 @@ test-pages: env ## the pages in a real browser: all of it, with 10 000 machines 
 test-deploy: env ## the chart by real Helm, Compose run as processes, systemd units: shapes and meaning
 	-@$(BIN)/python -m tests.deploy.tools >/dev/null
 	$(BIN)/python -m pytest tests/deploy -n 2 $(ARGS)
+
+test-systemd: env ## docs/systemd.md done on a machine that systemd boots, as root; writes deploy/systemd.txt
+	$(BIN)/python -m tests.deploy.booted $(ARGS)
 
 test-images: env ## both images built by buildah and run, as root; writes deploy/images.txt
 	$(BIN)/python -m tests.deploy.images $(ARGS)

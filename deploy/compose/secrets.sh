@@ -23,7 +23,8 @@ if [ ! -e .env ]; then
     cp .env.example .env
     chmod 600 .env
 fi
-# An update may bring variables that this .env does not have yet.
+# An update may bring variables that this .env does not have yet; they begin on a line of their own.
+[ -z "$(tail -c 1 .env)" ] || echo >>.env
 sed -n 's/^\([A-Z_]*=.*\)/\1/p' .env.example | while IFS= read -r line; do
     grep -q "^${line%%=*}=" .env || printf '%s\n' "$line" >>.env
 done

@@ -6,6 +6,7 @@ A copy of deploy/ is made, its secrets are made by the script that users run, an
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -70,7 +71,9 @@ def resolved(deploy: Path, *files: str) -> Document:
 @cache
 def shared() -> tuple[Path, str]:
     """A copy with secrets, and what Compose makes of it, once for all who only read."""
-    deploy = copied(Path(mkdtemp(prefix="muster-compose-")) / "deploy")
+    directory = Path(mkdtemp(prefix="muster-compose-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    deploy = copied(directory / "deploy")
     secrets_made(deploy)
     return deploy, json.dumps(resolved(deploy))
 

@@ -90,7 +90,7 @@ class Standing:
             self.start(name)
         await self.healthy(self.services)
 
-    async def healthy(self, names: Iterable[str], timeout_s: float = 40.0) -> None:
+    async def healthy(self, names: Iterable[str], timeout_s: float = 60.0) -> None:
         """Returns once the health checks of these services say so."""
         deadline = time.monotonic() + timeout_s
         for name in names:

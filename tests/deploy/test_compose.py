@@ -297,7 +297,7 @@ def test_the_script_keeps_what_is_set_and_adds_what_came_new(tmp_path: Path) -> 
     assert not any(value in made for value in first.values() if len(value) > 32)
 
     env.write_text(env.read_text().replace(f"MUSTER_SECRET={first['MUSTER_SECRET']}\n", ""))
-    env.write_text(env.read_text().replace("MUSTER_HTTP_PORT=8088", "MUSTER_HTTP_PORT=80"))
+    env.write_text(env.read_text().replace("MUSTER_HTTP_PORT=8088", "MUSTER_HTTP_PORT=80").rstrip())
     secrets_made(deploy)
     second = env_file(env)
     changed = {name for name in first if first[name] != second[name]}
@@ -315,6 +315,45 @@ def test_prometheus_is_told_the_same_as_without_containers() -> None:
         for job in config["scrape_configs"]:
             del job["static_configs"]
     assert here == there
+
+
+GRAFANA = {
+    "datasources": {
+        *("name", "type", "access", "orgId", "uid", "url", "user", "database", "basicAuth"),
+        *("basicAuthUser", "withCredentials", "isDefault", "jsonData", "secureJsonData"),
+        *("version", "editable"),
+    },
+    "providers": {
+        *("name", "orgId", "folder", "folderUid", "type", "disableDeletion", "editable"),
+        *("updateIntervalSeconds", "allowUiUpdates", "options"),
+    },
+}
+"""What Grafana's manual names in a provisioning file: others it passes over without a word."""
+
+
+def strange(document: Document) -> list[str]:
+    """Keys of a provisioning file that Grafana would not read."""
+    (section,) = document.keys() - {"apiVersion", "deleteDatasources", "prune"}
+    return [key for entry in document[section] for key in entry if key not in GRAFANA[section]]
+
+
+def test_grafana_is_told_in_words_it_knows_and_finds_the_source_its_dashboards_ask_for() -> None:
+    sources, providers = (
+        yaml.safe_load((DEPLOY / "compose" / file).read_text("utf-8"))
+        for file in ("datasources.yaml", "dashboards.yaml")
+    )
+    for document in (sources, providers):
+        assert document["apiVersion"] == 1
+        assert strange(document) == []
+    sources["datasources"][0]["default"] = True
+    assert strange(sources) == ["default"]
+    (source,) = sources["datasources"]
+    scraped = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text("utf-8"))
+    assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
+    assert source["isDefault"] is True
+    for path in (DEPLOY / "grafana").glob("*.json"):
+        chosen = json.loads(path.read_text("utf-8"))["templating"]["list"][0]
+        assert (chosen["type"], chosen["query"]) == ("datasource", source["type"]), path.name
 
 
 def document_commands(language: str) -> list[str]:
@@ -364,6 +403,7 @@ MUSTER_DRAIN_RATE_PER_S=200
 """
 
 
+@pytest.mark.timeout(240)
 async def test_the_composition_stands_serves_and_is_updated_without_losing_a_machine(
     tmp_path: Path,
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.model import Verdict
 from tests.model.life import S
 from tests.model.machine import Life, Stage
 from tests.model.play import EXAMPLES, STEPS, play, played
@@ -16,7 +17,7 @@ from tests.model.stage import on_fakeredis, on_valkey
 from tests.model.wire import ALL
 from tests.support.launching import faketime_library
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(params=["valkey", "fakeredis"])
@@ -49,3 +50,19 @@ def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) ->
     life.a_sweeper_looks("sw1", observe=True, through=ALL)
     record = life.place("node-0").record
     assert record is not None and record.status == "ready"
+
+
+def test_nobody_who_fell_silent_is_held_though_no_sweeper_looked(life: Life) -> None:
+    life.time_passes_unwatched(46 * S)
+    life.a_scheduler_holds(0, S, through=ALL)
+    life.a_scheduler_asks()
+    assert not life.place("node-0").holds
+
+
+def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Life) -> None:
+    life.an_operator_acts("drain", 0, through=ALL, allowed=3600)
+    life.time_passes_unwatched(S)
+    life.a_node_beats(0, Verdict.PASS, 0, through=ALL, age=0)
+    life.everything_is_judged("sw1")
+    record = life.place("node-0").record
+    assert record is not None and (record.status, record.reason) == ("draining", "drained")
