@@ -65,7 +65,9 @@ class GatewaySettings(RegistrySettings):
         1000, "Requests to /v1 answered at a time, streams of events included; more get 503."
     )
     head_timeout_s: float = setting(
-        10.0, "How long the head of a request may take to come before it is answered 408."
+        10.0,
+        "How long the head of a request may take to come before it is answered 408, and a TLS "
+        "handshake before it is hung up.",
     )
     sockets_most: int | None = setting(
         None,
