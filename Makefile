@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help env up lint test test-watch test-pages test-deploy test-systemd test-images mutants \
-	faults model fuzz storm bench bench-gate bench-peers scale docs clean
+.PHONY: help env up lint docs clean
+.PHONY: test test-watch test-pages test-deploy test-systemd test-images mutants faults model fuzz storm
+.PHONY: bench bench-gate bench-peers scale
+.PHONY: sbom audit
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -82,6 +84,15 @@ fuzz: env ## bytes that nobody meant, a minute for each reader of strangers' byt
 
 storm: env ## 20 000 nodes whose gateways all die at once; writes docs/storm.txt, nothing beside it
 	$(BIN)/python -m tests.attack.storm $(ARGS)
+
+sbom: env ## what Muster is made of, as CycloneDX: build/muster.cdx.json
+	@mkdir -p build
+	$(BIN)/python deploy/sbom.py > build/muster.cdx.json
+
+audit: ## known holes in what is locked; asks PyPI's database of advisories
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
+	build/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)

@@ -70,6 +70,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
                 "buffers": gate.buffers,
                 "door": door,
                 "origins": Origins(settings),
+                "certified": bool(settings.tls_client_ca_file),
             }
         finally:
             await gate.stop()

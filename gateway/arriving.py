@@ -24,8 +24,8 @@ _LAST_WORD_S = 1.0
 
 
 class ArrivingProtocol(HttpToolsProtocol):
-    """Every connection begins as one of these. The lifespan state must hold `door` (Door) and
-    `origins` (Origins)."""
+    """Every connection begins as one of these. The lifespan state must hold `door` (Door),
+    `origins` (Origins) and `certified`: whether nodes must show a certificate."""
 
     _patience: asyncio.TimerHandle | None = None
     _head_bytes = 0
@@ -83,6 +83,10 @@ class ArrivingProtocol(HttpToolsProtocol):
         origins: Origins = self.app_state["origins"]
         if (foreign := origins.refusal(self.headers)) is not None:
             self._refuse(foreign)
+            return
+        if self.app_state["certified"] and not self.transport.get_extra_info("peercert"):
+            title = "a node shows a certificate of this fleet"
+            self._refuse(ProblemError(403, "FORBIDDEN", title))
             return
         door: Door = self.app_state["door"]
         address = self._address()

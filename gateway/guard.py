@@ -80,6 +80,8 @@ class Guard:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             status = f"{(answer.status or 500) // 100}xx"
             self._metrics.requests.labels(_template(scope), method, status).inc()
+            if problem_told := scope["state"].get("problem"):
+                self._metrics.problems.labels(problem_told).inc()
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         state = scope.setdefault("state", {})

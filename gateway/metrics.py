@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from gateway.api.frames import EndReason
+from gateway.api.problems import CODES
 from gateway.limits import Limit
 from muster.wire.closing import CloseCode
 from muster.wire.errors import ErrorCode
@@ -107,6 +108,9 @@ class Metrics(StoreMeasures):
             route="the paths of docs/api.md as they are written there, or `none`",
             method=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"),
             status=("1xx", "2xx", "3xx", "4xx", "5xx"),
+        )
+        self.problems = self.counter(
+            "muster_http_problems_total", "Problems told to who asked /v1, by code.", code=CODES
         )
         self.select_seconds = self.histogram(
             "muster_select_seconds",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from registry.errors import Contended
 
@@ -39,7 +40,21 @@ class ProblemError(Exception):
             "code": self.code,
             **self.more,
         }
-        return JSONResponse(body, self.status, self.headers, "application/problem+json")
+        return _Answer(self.code, body, self.status, self.headers)
+
+
+class _Answer(JSONResponse):
+    """Leaves its code at the request, for whoever counts."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, code: str, body: object, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status, headers)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["problem"] = self._code
+        await super().__call__(scope, receive, send)
 
 
 RETRY_AFTER_S = (2, 10)

@@ -12,7 +12,8 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -45,7 +46,9 @@ def config_of(app: Starlette, settings: GatewaySettings) -> uvicorn.Config:
     """uvicorn's settings for a gateway. Raises SettingsError if its certificate can't be used."""
     certificates: Certificates | None = None
     if settings.tls_cert_file and settings.tls_key_file:
-        certificates = Certificates(settings.tls_cert_file, settings.tls_key_file)
+        certificates = Certificates(
+            settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
+        )
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -81,7 +84,7 @@ def serve(settings: GatewaySettings) -> int:
     app = make_app(settings)
     count_bugs(app.state.metrics.bugs.inc)
     server = Server(config_of(app, settings))
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=_patient_loop(settings.head_timeout_s)) as runner:
         runner.run(_serve(app, server))
     return 0 if server.started else 3
 
@@ -115,6 +118,24 @@ async def _stop(app: Starlette, server: Server) -> None:
     except Exception as error:  # noqa: BLE001 - stopping must not fail
         log(logger, logging.ERROR, "drain_failed", exc_info=error)
     server.should_exit = True
+
+
+def _patient_loop(handshake_s: float) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Loops whose servers wait so long for a TLS handshake, in seconds. uvicorn can't be told, and
+    who says nothing would have a descriptor for a minute before anything of ours knows of them."""
+    base: Any = asyncio.SelectorEventLoop
+    if _has_uvloop():
+        import uvloop
+
+        base = uvloop.Loop
+
+    class PatientLoop(base):  # type: ignore[misc]  # chosen only now
+        async def create_server(self, *args: Any, **options: Any) -> Any:
+            if options.get("ssl"):
+                options.setdefault("ssl_handshake_timeout", handshake_s)
+            return await super().create_server(*args, **options)
+
+    return PatientLoop
 
 
 def _has_uvloop() -> bool:

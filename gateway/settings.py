@@ -65,7 +65,9 @@ class GatewaySettings(RegistrySettings):
         1000, "Requests to /v1 answered at a time, streams of events included; more get 503."
     )
     head_timeout_s: float = setting(
-        10.0, "How long the head of a request may take to come before it is answered 408."
+        10.0,
+        "How long the head of a request may take to come before it is answered 408, and a TLS "
+        "handshake before it is hung up.",
     )
     sockets_most: int | None = setting(
         None,
@@ -118,6 +120,11 @@ class GatewaySettings(RegistrySettings):
         "The certificate chain (PEM) for https and wss; it is read again when it changes.",
     )
     tls_key_file: str | None = setting(None, "Its key (PEM), without a passphrase.")
+    tls_client_ca_file: str | None = setting(
+        None,
+        "The authority (PEM) of nodes' certificates. If given, a node must show one to connect; "
+        "programs and probes need none.",
+    )
     max_message_bytes: int = setting(8_388_608, "The largest frame; a larger one closes 1009.")
     max_report_bytes: int = setting(262_144, "The largest registration or heartbeat.")
     buffer_limit_bytes: int = setting(
@@ -197,6 +204,11 @@ class GatewaySettings(RegistrySettings):
                 bool(getattr(self, name)) or not other,
                 "a file, as certificate and key go together",
             )
+        self.require(
+            "tls_client_ca_file",
+            not self.tls_client_ca_file or bool(self.tls_cert_file),
+            "given together with tls_cert_file, as who shows a certificate is asked by TLS",
+        )
         for text in self.trusted_proxies:
             self.require("trusted_proxies", _is_network(text), "addresses or networks: 10.0.0.0/8")
         self.require("reap_factor", self.reap_factor >= 1, "at least 1")

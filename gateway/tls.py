@@ -16,16 +16,27 @@ from registry.settings import SettingsError
 
 
 class Certificates:
-    """A certificate chain and its key. Raises SettingsError when made if they can't be used."""
+    """A certificate chain and its key, and the authority that clients' certificates must be from,
+    if they are asked for one. Raises SettingsError when made if they can't be used."""
 
-    def __init__(self, cert_file: str, key_file: str, now: Callable[[], float] = monotonic) -> None:
-        self._files = (cert_file, key_file)
+    def __init__(
+        self,
+        cert_file: str,
+        key_file: str,
+        client_ca_file: str | None = None,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._chain = (cert_file, key_file)
+        self._client_ca = client_ca_file
+        self._files = (*self._chain, client_ca_file) if client_ca_file else self._chain
         try:
             self._contexts = Reloading("tls_certificate", self._files, self._load, now)
         except FileNotFoundError as error:
-            missing = "KEY" if error.filename == key_file else "CERT"
+            of = {key_file: "KEY", client_ca_file: "CLIENT_CA"}
             raise SettingsError(
-                f"MUSTER_TLS_{missing}_FILE", "a PEM file", f"there is no {error.filename}"
+                f"MUSTER_TLS_{of.get(error.filename, 'CERT')}_FILE",
+                "a PEM file",
+                f"there is no {error.filename}",
             ) from error
         except (OSError, ValueError) as error:
             raise SettingsError(
@@ -49,7 +60,11 @@ class Certificates:
         it differs again at the next look."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*self._files, password=_no_passphrase)
+        context.load_cert_chain(*self._chain, password=_no_passphrase)
+        if self._client_ca:
+            # Asked of everybody, as it is not known yet what they want; nodes must have one.
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(self._client_ca)
         return context
 
 

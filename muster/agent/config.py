@@ -57,6 +57,10 @@ class AgentConfig:
     join_token: str | None = setting(
         None, "The token the operator gave out, where the fleet asks for one.", secret=True
     )
+    tls_cert_file: Path | None = setting(
+        None, "The certificate (PEM) this machine shows, where the fleet asks for one."
+    )
+    tls_key_file: Path | None = setting(None, "Its key (PEM), without a passphrase.")
     models_dir: Path | None = setting(
         None, "A folder with one folder for each model, and a model.json in each."
     )
@@ -118,6 +122,9 @@ class AgentConfig:
             raise ConfigError("max_concurrent_jobs", "at least 1", str(self.max_concurrent_jobs))
         if self.status_port is not None and not 0 <= self.status_port <= 65535:
             raise ConfigError("status_port", "a port, 0 to 65535", str(self.status_port))
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            lacks = "tls_key_file" if self.tls_cert_file else "tls_cert_file"
+            raise ConfigError(lacks, "a file, as certificate and key go together", "none")
         _check_labels(self.labels)
 
     @classmethod

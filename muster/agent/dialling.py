@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -36,7 +38,18 @@ async def dial(server: str, config: AgentConfig, version: str) -> ClientConnecti
         open_timeout=None,
         ping_interval=None,
         close_timeout=CLOSE_S,
+        **_shown(server, config),
     )
+
+
+def _shown(server: str, config: AgentConfig) -> dict[str, Any]:
+    """The machine's own certificate, if it has one. Read anew for each socket, as such certificates
+    are short-lived."""
+    if config.tls_cert_file is None or not server.startswith("wss:"):
+        return {}
+    context = ssl.create_default_context()
+    context.load_cert_chain(config.tls_cert_file, config.tls_key_file, password="")
+    return {"ssl": context}
 
 
 def is_clear(server: str) -> bool:

@@ -96,6 +96,8 @@ OPTIONS: Mapping[str, Mapping[Locale, str]] = {
 SETTINGS_ZH: Mapping[str, str] = {
     "servers": "服务器地址，ws:// 或 wss://；路径默认 /ws/node。一个不通就换下一个。",
     "join_token": "管理员发放的加入令牌，仅在调度服务器要求时需要。",
+    "tls_cert_file": "本机出示的证书（PEM），仅在服务器要求时需要。",
+    "tls_key_file": "证书的私钥（PEM），不带密码。",
     "models_dir": "模型目录：每个模型一个文件夹，内有 model.json。",
     "models_file": "models.toml：列出模型和功能。",
     "state_dir": "保存节点身份的目录；默认为系统的惯用位置。",

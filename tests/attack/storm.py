@@ -110,7 +110,7 @@ async def storm(made: System, nodes: int) -> dict[str, Any]:
         statuses = await _statuses(made.gateway_ports[0])
     refused = sum(n for what, n in happened.items() if what.startswith("answered "))
     offline = happened["told offline"] + statuses.get("offline", 0)
-    kept = back_s <= WITHIN_S and not offline and not refused and statuses["ready"] == nodes
+    unharmed = not offline and not refused and statuses["ready"] == nodes
     return {
         "nodes": nodes,
         "gateways": len(made.gateway_ports),
@@ -123,7 +123,8 @@ async def storm(made: System, nodes: int) -> dict[str, Any]:
         "happened": dict(sorted(happened.items())),
         "statuses": statuses,
         "largest_gateway_mib": round(peak / 2**20),
-        "kept": kept,
+        "unharmed": unharmed,
+        "kept": unharmed and back_s <= WITHIN_S,
     }
 
 

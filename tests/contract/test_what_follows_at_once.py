@@ -78,3 +78,16 @@ async def test_a_transition_that_calls_for_nothing_marks_nobody(registry: Regist
     await registry.patrol([partition_of("node-A")], "test", observe=False, limit=9)
     await fleet.commit(Status.OFFLINE, Reason.REMOVED)
     assert not await fleet.marked()
+
+
+async def test_one_that_was_drained_and_is_gone_is_looked_at_no_more(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready()
+    await registry.drain("node-A", "op", "why")
+    await swept(fleet)
+    assert (await fleet.facts()).status == Status.DRAINING
+    await registry.remove("node-A", "op", "why")
+    await registry.patrol([partition_of("node-A")], "test", observe=False, limit=9)
+    change = await fleet.commit(Status.OFFLINE, Reason.REMOVED)
+    assert isinstance(change, Change), change
+    assert not await fleet.marked()

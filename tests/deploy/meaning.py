@@ -375,7 +375,10 @@ def grace(objects: list[Document]) -> Problems:
             drains = load(GatewaySettings, _readable(own)).drain_window_s
             if given < before + drains + 5:  # uvicorn gives answers under way five seconds
                 yield f"{workload.name}: {before:g} s, {drains:g} s of draining and 5 s > {given} s"
-            pace = _named(objects, workload.kind)[workload.name]["spec"].get("minReadySeconds", 0)
+            rollout = _named(objects, workload.kind)[workload.name]["spec"]
+            pace = rollout.get("minReadySeconds", 0)
+            if rollout.get("progressDeadlineSeconds", 600) <= pace:
+                yield f"{workload.name}: Kubernetes refuses a deadline of {pace} s and less"
             if pace < before + drains:
                 yield f"{workload.name}: the next one is stopped while this one still drains"
         elif workload.part == "agent":

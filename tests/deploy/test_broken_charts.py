@@ -43,7 +43,8 @@ BROKEN: tuple[tuple[str, str, str, str, Check], ...] = (
         meaning.budgets,
     ),
     ("gateway.yaml", "$gateway.drainWindowSeconds 10 }}", "0 }}", "ha", meaning.grace),
-    ("gateway.yaml", "minReadySeconds", "progressDeadlineSeconds", "ha", meaning.grace),
+    ("gateway.yaml", "minReadySeconds", "revisionHistoryLimit", "ha", meaning.grace),
+    ("gateway.yaml", "drainWindowSeconds 600 }}", "drainWindowSeconds 0 }}", "ha", meaning.grace),
     ("agent.yaml", "add $agent.drainTimeoutSeconds 30", "add 30", "onprem", meaning.grace),
     (
         "sweeper.yaml",

@@ -62,6 +62,12 @@ NONSENSE: tuple[tuple[dict[str, Any], str], ...] = (
     ({"store": {"mode": "redis"}}, "/store/mode"),
     ({"store": {"tls": {"enabled": True}}}, "the bundled store speaks no TLS"),
     ({"store": {"auth": {"gatewayUser": "me"}}}, "the bundled store knows muster-gateway"),
+    ({"fullnameOverride": "fleet.eu"}, "no Service may be called fleet.eu-gateway"),
+    ({"fullnameOverride": "2nd"}, "no Service may be called 2nd-gateway"),
+    (
+        {"gateway": {"autoscaling": {"scaleDownStabilizationSeconds": 7200}}},
+        "/gateway/autoscaling/scaleDownStabilizationSeconds",
+    ),
     ({"sweeper": {"replicas": 1}}, "/sweeper/replicas"),
     ({"sweeper": {"pdb": {"maxUnavailable": 2}}}, "sweeper.pdb.maxUnavailable: all 2"),
     (

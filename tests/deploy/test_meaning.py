@@ -82,7 +82,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         "gateway": {
             "settings": {"MUSTER_BATCH_MAX": 100, "MUSTER_HOST": "::"},
             "preStopSeconds": 0,
-            "drainWindowSeconds": 120,
+            "drainWindowSeconds": 1200,
         },
         "agent": {"enabled": True, "drainTimeoutSeconds": 7200, "hostNetwork": False},
     },

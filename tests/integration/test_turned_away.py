@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.conftest import System
@@ -105,6 +107,31 @@ async def test_a_head_that_comes_slowly_or_never_ends_is_answered_and_hung_up(
         for _ in range(3):  # a kept connection's next request has its own time
             await asyncio.sleep(0.3)
             assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_handshake_of_tls_that_never_comes_is_hung_up(
+    system: System, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    await system.start(
+        sweepers=0,
+        head_timeout_s=0.5,
+        tls_cert_file=str(tmp_path / "cert.pem"),
+        tls_key_file=str(tmp_path / "key.pem"),
+    )
+    (gateway,) = system.gateways
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    async with Node(gateway.ws_url, ssl=trust) as honest:
+        async with wire(gateway.port) as silent, wire(gateway.port) as half:
+            await half.send(b"\x16\x03\x01\x02\x00")
+            assert await silent.until_closed() == b""
+            await half.until_closed()
+        assert (await honest.register())["type"] == "node_register_ack"
+    assert "Traceback" not in gateway.log()
 
 
 ODD = {

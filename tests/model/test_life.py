@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.model import Verdict
 from tests.model.life import S
 from tests.model.machine import Life, Stage
 from tests.model.play import EXAMPLES, STEPS, play, played
@@ -16,7 +17,7 @@ from tests.model.stage import on_fakeredis, on_valkey
 from tests.model.wire import ALL
 from tests.support.launching import faketime_library
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(params=["valkey", "fakeredis"])
@@ -29,11 +30,9 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def life(stage: Stage) -> Iterator[Life]:
-    """A machine whose steps a test calls itself: one node is ready, and a sweeper has looked."""
+    """A machine whose steps a test calls itself."""
     with played(stage) as made:
-        made.everybody_is_there("node-0", ready=True)
         yield made
-        made.the_store_is_as_the_book_says()
 
 
 def test_nothing_happens_that_may_never_happen(stage: Stage) -> None:
@@ -43,9 +42,31 @@ def test_nothing_happens_that_may_never_happen(stage: Stage) -> None:
 
 
 def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
     life.time_passes_unwatched(S)
     life.there_is_trouble("forwards", 100 * S)
     life.a_sweeper_looks("sw1", observe=False, through=ALL)
     life.a_sweeper_looks("sw1", observe=True, through=ALL)
     record = life.place("node-0").record
     assert record is not None and record.status == "ready"
+    life.the_store_is_as_the_book_says()
+
+
+def test_nobody_who_fell_silent_is_held_though_no_sweeper_looked(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
+    life.time_passes_unwatched(46 * S)
+    life.a_scheduler_holds(0, S, through=ALL)
+    life.a_scheduler_asks()
+    assert not life.place("node-0").holds
+    life.the_store_is_as_the_book_says()
+
+
+def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
+    life.an_operator_acts("drain", 0, through=ALL, allowed=3600)
+    life.time_passes_unwatched(S)
+    life.a_node_beats(0, Verdict.PASS, 0, through=ALL, age=0)
+    life.everything_is_judged("sw1")
+    record = life.place("node-0").record
+    assert record is not None and (record.status, record.reason) == ("draining", "drained")
+    life.the_store_is_as_the_book_says()

@@ -25,7 +25,7 @@ _SKIPPED = (
 _TIMEOUT_S = 300
 _ALL_TIMEOUT_S = 1800
 _COUNT = re.compile(r"(\d+) (passed|failed|error)")
-_FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
+_FAILED = re.compile(r"^FAILED (.+?)(?: - |$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from registry.registry import Registry
 from registry.settings import RegistrySettings
@@ -26,6 +26,8 @@ from tests.support.processes import ProcessesFactory
 from tests.support.stores import Backend, Stores
 
 _HERE = Path(__file__).parent
+# A test says what comes, not how soon: machines that run tests are busy.
+expect.set_options(timeout=20_000)
 Visit = Callable[..., Awaitable[Visitor]]
 _VISITORS = pytest.StashKey[list[Visitor]]()
 

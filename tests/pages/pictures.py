@@ -9,7 +9,7 @@ from PIL import Image
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "docs" / "img" / "pages"
 MOST_BYTES = 150_000
-_COLOURS = (128, 64, 32)
+_COLOURS = (128, 64)
 
 
 def keep(
@@ -18,7 +18,8 @@ def keep(
     """Writes a picture with a palette. Raises ValueError if even few colours are too many bytes."""
     picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
     for colours in _COLOURS:
-        small = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        # Rare colours count as much as common ones: a status is often a small spot.
+        small = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         out = io.BytesIO()
         small.save(out, "PNG", optimize=True)
         if out.tell() <= most_bytes:

@@ -130,7 +130,7 @@ async def _five_come(machines: Machines) -> None:
 async def _has_seen_all(page: Page, machines: Machines) -> None:
     """Each once, in the order in which they happened, and no gap is spoken of."""
     shown = page.locator(".events")
-    await expect(shown).to_contain_text("meanwhile-4", timeout=20_000)
+    await expect(shown).to_contain_text("meanwhile-4")
     await machines.register("after")
     await expect(shown).to_contain_text("after")
     names = await page.locator(".events > li a").all_inner_texts()
@@ -157,13 +157,11 @@ async def test_a_store_that_can_not_be_asked_is_told_and_comes_back(
     await expect(visitor.row("before")).to_be_visible()
     store_of.pause()
     try:
-        await expect(page.locator("#banners")).to_contain_text(
-            "The store can't be asked right now", timeout=20_000
-        )
+        await expect(page.locator("#banners")).to_contain_text("The store can't be asked right now")
         await expect(visitor.row("before")).to_be_visible()
     finally:
         store_of.resume()
-    await expect(page.locator("#banners")).to_be_empty(timeout=20_000)
+    await expect(page.locator("#banners")).to_be_empty()
     await visitor.live()
     await asyncio.wait_for(machines.register("after"), 20)
     await expect(visitor.row("after")).to_be_visible()

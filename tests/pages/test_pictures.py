@@ -37,7 +37,7 @@ ILL, DRAINED = "node-103", "node-111"
 PAGES = {
     "fleet": ("/?group=gpu", "tr[data-node]"),
     "node": (f"/nodes/{ILL}", "#timeline li"),
-    "owner": ("/mine?owner=x", "li[data-node] .bar"),
+    "owner": ("/mine?owner=x", "li[data-node]:nth-of-type(12):has-text('What to do')"),
     "select": ("/select?kind=nmt&src_lang=zh&tgt_lang=en&labels=region%3Deu-west", "#nearest li"),
     "events": ("/events", ".events > li"),
 }
@@ -75,7 +75,7 @@ async def test_every_page_has_its_picture_in_every_look(shown: Town, visit: Visi
     visitors: dict[str, Visitor] = {}
     for look, (colours, size) in LOOKS.items():
         visitors[look] = await visit(f"{shown.http}/?group=gpu", token=who, look=colours, size=size)
-    await _a_while(shown, 20)
+    await _a_while(shown, 12)
     for name, (path, sign) in PAGES.items():
         for look, visitor in visitors.items():
             if name != "fleet":

@@ -88,10 +88,10 @@ class Town:
         beating = [node_id for place, node_id in enumerate(new) if place % 20 != 7]
         for _ in range(3):
             await self.beats(beating, chance=chance)
-        await until(partial(self.are, "ready", len(beating)), "those that beat are ready", 60)
+        await until(partial(self.are, "ready", len(beating)), "those that beat are ready", 240)
         await _some_at_once(self._ends(node_id, place) for place, node_id in enumerate(new))
         odd = sum(place % 20 in (3, 11, 15) for place in range(count))
-        await until(partial(self.are, "ready", len(beating) - odd), "all are judged", 60)
+        await until(partial(self.are, "ready", len(beating) - odd), "all are judged", 240)
         self.ids += new
 
     async def are(self, status: str, count: int) -> bool:

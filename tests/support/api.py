@@ -89,7 +89,18 @@ class Api:
         if body is not None:
             more["content"] = body if isinstance(body, bytes) else msgspec.json.encode(body)
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
-            return await client.request(method, url, headers=sent, **more)
+            response = await client.request(method, url, headers=sent, **more)
+        # An answer to HEAD has no body.
+        if response.content and "problem+json" in response.headers["content-type"]:
+            self._is_counted(response.request.url.path, response.json()["code"])
+        return response
+
+    def _is_counted(self, path: str, code: str) -> None:
+        """Whatever problem is met, it shows in what is measured."""
+        value = self.app.state.metrics.registry.get_sample_value
+        counted = value("muster_http_problems_total", {"code": code})
+        assert counted is not None
+        assert counted > 0 or not f"{path}/".startswith("/v1/"), code
 
     async def example(
         self, endpoint: Endpoint, example: Example | None = None, **more: Any

@@ -27,6 +27,8 @@ def test_every_field_is_read_from_its_variable() -> None:
     environ = {
         "servers": "wss://a.example, wss://b.example/other",
         "join_token": "secret",
+        "tls_cert_file": "/etc/node.pem",
+        "tls_key_file": "/etc/node.key",
         "models_dir": "/models",
         "models_file": "/etc/models.toml",
         "state_dir": "/state",
@@ -52,6 +54,8 @@ def test_every_field_is_read_from_its_variable() -> None:
     assert made == AgentConfig(
         servers=("wss://a.example/ws/node", "wss://b.example/other"),
         join_token="secret",
+        tls_cert_file=Path("/etc/node.pem"),
+        tls_key_file=Path("/etc/node.key"),
         models_dir=Path("/models"),
         models_file=Path("/etc/models.toml"),
         state_dir=Path("/state"),

@@ -75,7 +75,7 @@ export function show(page, { me }) {
     again = asking;
     if (asking) return;
     asking = true;
-    for (const row of mine().filter((one) => one.status !== "ready").slice(0, SHOWN)) {
+    for (const row of inNeed(mine()).slice(0, SHOWN)) {
       try {
         why.set(row.node_id, await get(`/v1/nodes/${encodeURIComponent(row.node_id)}/explain`));
       } catch {
@@ -117,7 +117,7 @@ export function show(page, { me }) {
   };
 
   function drawNeeds(rows) {
-    const open = rows.filter((row) => row.status !== "ready").sort((a, b) => urgency(a) - urgency(b));
+    const open = inNeed(rows);
     const shown = open.slice(0, SHOWN).map((row) => ({ row, why: why.get(row.node_id) }));
     const key = shown.map(({ row, why: one }) => [row.node_id, row.version, one?.status, one?.summary, one?.to_do, one?.waits_for?.text]);
     refill(needs, [lang(), state.listed, rows.length, key], () => [
@@ -130,6 +130,11 @@ export function show(page, { me }) {
 
   /** What its owner can mend comes first, what only we can last. */
   const urgency = (row) => URGENT.indexOf(row.status) + (why.get(row.node_id)?.blame === "platform" ? URGENT.length : 0);
+
+  /** Who is explained is who is shown. */
+  function inNeed(rows) {
+    return rows.filter((row) => row.status !== "ready").sort((a, b) => urgency(a) - urgency(b));
+  }
 
   function need(row, one) {
     const fresh = one?.status === row.status ? one : null; // what was said of a former status is old

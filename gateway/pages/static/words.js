@@ -19,8 +19,8 @@ export const WORDS = {
   navigation: ["Pages", "页面"],
 
   status_ready: ["ready", "就绪"],
-  status_registering: ["registering", "注册中"],
-  status_degraded: ["degraded", "异常"],
+  status_registering: ["registering", "等待就绪"],
+  status_degraded: ["degraded", "降级"],
   status_draining: ["draining", "排空中"],
   status_offline: ["offline", "离线"],
 
@@ -123,7 +123,7 @@ export const WORDS = {
   empty_try: ["To try without a GPU:", "没有 GPU 时试用："],
   empty_more: [
     "It shows up here by itself, first as registering, then ready after three good heartbeats.",
-    "节点会自动出现在这里：先是“注册中”，连续三次正常心跳后“就绪”。",
+    "节点会自动出现在这里：先是“等待就绪”，连续三次正常心跳后“就绪”。",
   ],
   empty_owner: ["No machine is labelled owner={owner} yet.", "还没有标签为 owner={owner} 的节点。"],
   copy: ["Copy", "复制"],

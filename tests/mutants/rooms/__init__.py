@@ -25,13 +25,14 @@ from tests.mutants.rooms import (
     store,
     sweeper,
     transitions,
+    watched,
     wire,
 )
 
 _ROOMS = (
     registrations, beats, transitions, clocks, holds, selecting, operators, events, formats,
     store, sweeper, gateway, short_way, access, api, wire, agent, client, simulate, life, pages,
-    door,
+    door, watched,
 )  # fmt: skip
 
 

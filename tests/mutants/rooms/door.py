@@ -38,7 +38,11 @@ def mutants() -> Iterator[Mutant]:
         ("the head's size", "if self._head_bytes > HEAD_BYTES_MOST:", "if False:"),
         ("one host", 'if sum(name == b"host" for name, _ in self.headers) > 1:', "if False:"),
         ("the door", "if door.refusal(address, len(self.connections)) is not None:", "if False:"),
-        ("an odd handshake is answered", 'if not getattr(protocol, "handshake_init', "if 0 and ("),
+        (
+            "an odd handshake is answered",
+            'if not getattr(protocol, "handshake_initiated", True):',
+            "if False:",
+        ),
     )
     yield from guards(
         "gateway/arriving.py",

@@ -10,8 +10,8 @@ _STATIC = "gateway/pages/static"
 
 
 def _browser(*names: str) -> tuple[str, ...]:
-    """Files of tests in a browser."""
-    return tuple(f"tests/pages/test_{name}.py" for name in names)
+    """Files of tests in a browser, after one that no page can break."""
+    return tuple(f"tests/pages/test_{name}.py" for name in ("measured", *names))
 
 
 def mutants() -> Iterator[Mutant]:
@@ -33,7 +33,7 @@ def mutants() -> Iterator[Mutant]:
         _browser("breaks"),
         ("goes on where it was", "if (frame.id) cursor = frame.id;", ""),
         prefix="pages, worker",
-        keyword="network or killed",
+        keyword="network or killed or block",
     )
     yield from guards(
         f"{_STATIC}/main.js",
@@ -43,9 +43,23 @@ def mutants() -> Iterator[Mutant]:
             'at("page").toggleAttribute("data-stale", state.link === "reconnecting");',
             "",
         ),
-        ("a break is told", 'told.push(["stale_title", "stale_text"])', "told.push()"),
-        ("a store that is down is told", 'if (down) told.push(["store_title", "store_text"]);', ""),
         prefix="pages, main",
+        keyword="killed or block",
+    )
+    yield from guards(
+        f"{_STATIC}/banners.js",
+        _browser("breaks"),
+        (
+            "a break",
+            'else if (state.link === "reconnecting") found.push',
+            "else if (false) found.push",
+        ),
+        (
+            "a store that is down",
+            'if (down) found.push({ name: "store"',
+            'if (false) found.push({ name: "store"',
+        ),
+        prefix="pages, banners",
     )
     yield from guards(
         f"{_STATIC}/main.js",
@@ -58,19 +72,50 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         f"{_STATIC}/fleet.js",
         _browser("finding"),
-        ("status", "if (view.status && row.status !== view.status) continue;", ""),
-        ("search", "if (q && !text(row).includes(q)) continue;", ""),
-        ("descending", "* (down ? -1 : 1)", ""),
-        ("in the address", "kept.set(name, value);", ""),
+        ("status", "(!view.status || row.status === view.status) && ", ""),
+        ("search", " && (!needle() || text(row).includes(needle()))", ""),
+        ("descending", 'view.sort.startsWith("-") ? -1 : 1', "1"),
+        ("in the address", "value !== PLAIN[name]", "false"),
         prefix="pages, fleet",
     )
     yield from guards(
         f"{_STATIC}/node.js",
         _browser("operating"),
         ("for admins", 'me?.role === "admin" ? operate(story) : null', "operate(story)"),
-        ("a reason", 'h("input", { required: true, maxlength', 'h("input", { maxlength'),
-        ("is asked first", "onclick: () => confirm(act) }", "onclick: () => act }"),
         prefix="pages, node",
+    )
+    yield from guards(
+        f"{_STATIC}/dialog.js",
+        _browser("operating"),
+        ("a reason", 'name: "reason", required: true,', 'name: "reason",'),
+        prefix="pages, dialog",
+    )
+    yield from guards(
+        f"{_STATIC}/map.js",
+        _browser("finding"),
+        ("opened by keys", 'if (event.key === "Enter" && place >= 0) open(chosen);', ""),
+        prefix="pages, map",
+    )
+    yield from guards(
+        f"{_STATIC}/mine.js",
+        _browser("owner"),
+        (
+            "what happens now",
+            "if (ids.some((id) => state.rows.get(id)?.labels.owner === owner)) explain();",
+            "",
+        ),
+        ("whose they are", "filter((row) => row.labels.owner === owner)", "filter(() => true)"),
+        prefix="pages, owner",
+    )
+    yield from guards(
+        f"{_STATIC}/select.js",
+        _browser("selecting"),
+        (
+            "what can't be understood",
+            "said.textContent = parameter ? ",
+            "said.dataset.none = parameter ? ",
+        ),
+        prefix="pages, select",
     )
     yield from guards(
         f"{_STATIC}/events.js",
@@ -85,18 +130,18 @@ def mutants() -> Iterator[Mutant]:
         _browser("axe"),
         ("green that can be read", "--ready: light-dark(#15803d", "--ready: light-dark(#1a8a4f"),
         prefix="pages, style",
-        keyword="short",
+        keyword="short or block",
     )
     yield from guards(
         f"{_STATIC}/fleet.js",
         _browser("axe"),
         ("a name for a list", 'h("label", {}, word("group_by"), group)', "group"),
         prefix="pages, fleet",
-        keyword="short",
+        keyword="short or block",
     )
     yield from guards(
         f"{_STATIC}/index.html",
-        _browser("measured", "states"),
+        _browser("states"),
         ("nothing inline", "</body>", "<script>document.title</script></body>"),
         ("nothing foreign", "</body>", '<img alt="" src="http://example.org/a.png"></body>'),
         prefix="pages, document",

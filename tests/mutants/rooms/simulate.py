@@ -45,7 +45,6 @@ def mutants() -> Iterator[Mutant]:
         integration("simulate"),
         ("a close is followed by a new socket", "self._again(soon)", "pass"),
         prefix="simulate",
-        keyword="restarted or silence",
     )
     yield from guards(
         "muster/cli/simulating.py",
