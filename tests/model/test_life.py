@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from registry.model import Verdict
-from tests.model.life import S
+from tests.model.book import Book
+from tests.model.life import TIMEOUT, Record, S
 from tests.model.machine import Life, Stage
 from tests.model.play import EXAMPLES, STEPS, play, played
 from tests.model.stage import on_fakeredis, on_valkey
@@ -70,3 +71,14 @@ def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Lif
     record = life.place("node-0").record
     assert record is not None and (record.status, record.reason) == ("draining", "drained")
     life.the_store_is_as_the_book_says()
+
+
+def test_the_book_itself_refuses_who_was_called_silent_before_time() -> None:
+    now = 44 * S
+    book = Book(("node-0",), lambda: now, lambda: now)
+    book.observed = list(range(0, now, S))
+    record = Record("sid", 1, "gw1", "h1", "d1", ("any",), 1)
+    with pytest.raises(AssertionError, match="silent for 44000 observed ms only"):
+        book._was_silent("node-0", record, TIMEOUT)
+    now = 45 * S
+    book._was_silent("node-0", record, TIMEOUT)

@@ -41,7 +41,7 @@ def mutants() -> Iterator[Mutant]:
     ):
         yield from guards(
             f"{_SCRIPTS}{path}.lua", _MODEL, (name, old, new),
-            prefix=f"life, {path}", keyword="valkey",
+            prefix=f"life, {path}", keyword="not fakeredis",
         )  # fmt: skip
     yield from guards(
         f"{_SCRIPTS}patrol.lua",
@@ -64,12 +64,12 @@ def mutants() -> Iterator[Mutant]:
             ),
         ),
         prefix="life, patrol",
-        keyword="valkey",
+        keyword="not fakeredis",
     )
     yield from guards(
         "sweeper/loop.py",
         _MODEL,
         ("a clock that steps", "if self._stepped(look, now):", "if False:"),
         prefix="life, sweeper",
-        keyword="valkey",
+        keyword="not fakeredis",
     )
