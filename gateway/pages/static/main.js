@@ -52,25 +52,36 @@ function show() {
     empty(page, me);
   } else {
     shownAs = "page";
-    shown = module.show(page, { me, argument: decodeURIComponent(pattern.exec(location.pathname)?.[1] ?? "") });
+    shown = module.show(page, { me, argument: decoded(pattern.exec(location.pathname)?.[1] ?? "") });
+  }
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // Somebody's own percent sign: no machine has it in its name.
   }
 }
 
 function enter(value) {
   setToken(value);
-  state.link = "connecting";
+  me = null;
+  gap = false;
   start();
-  learnMe();
   show();
+  learnMe();
 }
 
+let learning = null;
 async function learnMe() {
-  try {
-    me = await get("/v1/me");
-  } catch {
-    me = null;
-    return; // The worker meets the same and says so.
-  }
+  const asked = (learning = {});
+  const found = await get("/v1/me").catch(() => null); // The worker meets the same and says so.
+  // An answer to a former token says nothing of this one.
+  if (asked !== learning) return;
+  learning = null;
+  if (found === null) return;
+  me = found;
   show();
 }
 
@@ -151,6 +162,7 @@ const redraw = paced(100, () => {
 });
 hear((ids, message) => {
   if (message.kind === "gap") gap = true;
+  if (message.link === "live" && me === null && learning === null) learnMe();
   shown?.update?.(ids, message);
   redraw();
 });

@@ -181,8 +181,7 @@ setInterval(() => running && numbers(), NUMBERS_MS);
 onmessage = ({ data }) => {
   if (data.kind === "start") {
     token = data.token;
-    stream?.abort();
-    if (!running) run();
+    run();
   } else if (data.kind === "look") {
     for (const id of data.ids) wanted.add(id);
     fetchRows();
