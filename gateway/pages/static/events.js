@@ -2,9 +2,10 @@
 
 import { past } from "./api.js";
 import { fill, h, paced } from "./dom.js";
-import { instant, storeNow } from "./format.js";
+import { storeNow } from "./format.js";
 import { state } from "./link.js";
 import { evidence, told } from "./node.js";
+import { moment } from "./row.js";
 import { WORDS, word } from "./words.js";
 
 const SHOWN = 200;
@@ -40,6 +41,12 @@ export function show(page) {
     draw(true);
   }
 
+  const lines = new WeakMap(); // each event's line is made once: what was opened in it stays open
+  function lineOf(event) {
+    if (!lines.has(event)) lines.set(event, line(event));
+    return lines.get(event);
+  }
+
   let frozen = [];
   function draw(anew = false) {
     button.textContent = word(running ? "pause" : "go_on");
@@ -47,7 +54,7 @@ export function show(page) {
     if (running) frozen = kept;
     else if (!anew) return;
     const found = frozen.filter((event) => (!kind || event.type === kind) && (!part || (event.node_id ?? "").includes(part)));
-    fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(line)) : h("p.soft", {}, word("no_events")));
+    fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(lineOf)) : h("p.soft", {}, word("no_events")));
   }
 
   const soon = paced(250, () => over || draw());
@@ -72,7 +79,7 @@ export function show(page) {
 
 function line(event) {
   return h("li", { "data-type": event.type },
-    h("time", {}, instant(event.at)),
+    moment(event.at),
     event.node_id ? h("a.mono", { href: `/nodes/${encodeURIComponent(event.node_id)}` }, event.node_id) : h("span.soft", {}, word("whole_fleet")),
     h("div", {}, told(event), evidence(event)));
 }

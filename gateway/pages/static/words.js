@@ -156,8 +156,8 @@ export const WORDS = {
   all: ["all", "全部"],
   machines: ["machines", "节点"],
   selectable: ["may be given work", "可分配任务"],
-  gateways: ["gateways", "网关"],
-  sweepers: ["sweepers", "sweeper"],
+  gateways: ["gateways:", "网关："],
+  sweepers: ["sweepers:", "sweeper："],
   history_label: ["{status}: {count}, in the last minutes from {least} to {most}", "{status}：{count}，近几分钟在 {least} 与 {most} 之间"],
   map: ["Map of all machines", "全部节点图"],
   map_help: [
