@@ -33,7 +33,9 @@ export function show(page) {
     h("section.card", {}, h("div.row", {}, h("label", {}, word("kinds"), kinds), field, h("span.grow"), more, button), list));
 
   function change(newKind, newPart) {
+    const other = newKind !== kind;
     [kind, part] = [newKind, newPart];
+    if (other) readPast();
     const query = new URLSearchParams();
     if (kind) query.set("type", kind);
     if (part) query.set("node", part);
@@ -47,30 +49,40 @@ export function show(page) {
     return lines.get(event);
   }
 
+  const isOfKind = (event) => (!kind || event.type === kind);
+  const meets = (event) => isOfKind(event) && (!part || (event.node_id ?? "").includes(part));
+
   let frozen = [];
   function draw(anew = false) {
     button.textContent = word(running ? "pause" : "go_on");
     more.textContent = paused ? word("paused_more", { count: paused }) : "";
     if (running) frozen = kept;
     else if (!anew) return;
-    const found = frozen.filter((event) => (!kind || event.type === kind) && (!part || (event.node_id ?? "").includes(part)));
+    const found = frozen.filter(meets);
     fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(lineOf)) : h("p.soft", {}, word("no_events")));
   }
 
   const soon = paced(250, () => over || draw());
   draw();
-  past(`since=${Math.max(0, Math.round(storeNow() - HOUR_MS))}`).then((found) => {
-    const key = (event) => `${event.at} ${event.type} ${event.node_id} ${event.version}`;
-    const had = new Set(found.map(key));
-    kept = [...found, ...kept.filter((event) => !had.has(key(event)))];
-    soon();
-  }, () => soon());
+  readPast();
+
+  /** The newest of the last hour, of the kind chosen: a rare kind is not among the newest of all. */
+  function readPast() {
+    const since = `since=${Math.max(0, Math.round(storeNow() - HOUR_MS))}`;
+    past(kind ? `${since}&types=${kind}` : since).then((found) => {
+      const key = (event) => `${event.at} ${event.type} ${event.node_id} ${event.version}`;
+      const had = new Set(kept.map(key));
+      kept = [...found.filter((event) => !had.has(key(event))), ...kept].sort((a, b) => a.at - b.at);
+      if (!over) draw(true);
+    }, () => soon());
+  }
+
   return {
     update: (_, message) => {
       if (message.kind !== "events") return;
       // A new list each time: what is shown while paused stays as it was.
-      kept = [...kept, ...message.events].slice(-2000);
-      if (!running) paused += message.events.length;
+      kept = [...kept, ...message.events.filter(isOfKind)].slice(-2000);
+      if (!running) paused += message.events.filter(meets).length;
       soon();
     },
     end: () => { over = true; },
