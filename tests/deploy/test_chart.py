@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,28 @@ def test_the_bundled_store_keeps_what_it_has_on_a_disk_of_its_own() -> None:
     assert {"dir /data", "appendonly yes", "maxmemory-policy noeviction"} <= set(
         map(str.strip, config)
     )
+
+
+def _store_of(chart: Path, *more: str) -> dict[str, Any]:
+    """The annotations of the bundled store's pod."""
+    values = str(chart / "examples" / "dev.yaml")
+    done = helm("template", RELEASE, str(chart), "-n", NAMESPACE, "-f", values, *more)
+    assert done.returncode == 0, done.stderr
+    pod = find(documents(done.stdout), "StatefulSet", "-store")["spec"]["template"]
+    annotations: dict[str, Any] = pod["metadata"]["annotations"]
+    return annotations
+
+
+def test_the_bundled_store_starts_anew_when_its_users_or_its_file_changed(tmp_path: Path) -> None:
+    chart = tmp_path / "muster"
+    shutil.copytree(CHART, chart)
+    first = _store_of(chart)
+    assert _store_of(chart) == first, "passwords are made anew where no cluster is asked"
+    assert _store_of(chart, "--set", "store.prefix=other") != first
+    assert _store_of(chart, "--set", "store.bundled.maxmemory=101mb") != first
+    users = chart / "files" / "users.acl"
+    users.write_text(users.read_text("utf-8").replace("~muster:{*}:due ", ""), "utf-8")
+    assert _store_of(chart) != first
 
 
 @pytest.mark.parametrize("dockerfile", ["deploy/Dockerfile", "deploy/agent/Dockerfile"])
