@@ -59,6 +59,7 @@ def main() -> int:
     with _mounted("muster") as server, _mounted("muster-agent") as agent:
         for name, image in (("muster", server), ("muster-agent", agent)):
             _nothing_to_write(name, image)
+            _sized(name, image)
         _runs(server, agent)
     _print(f"all of it, without the stand-in base: {time.monotonic() - began:.0f} s")
     SEEN.write_text("".join(f"{line}\n" for line in _PRINTED), "utf-8")
@@ -163,9 +164,9 @@ class Image:
         steps.append("exec " + shlex.join(entered))
         return ["unshare", "--mount", "sh", "-ec", "\n".join(steps)]
 
-    def run(self, *arguments: str, environ: dict[str, str] | None = None) -> str:
+    def run(self, *arguments: str, environ: dict[str, str] | None = None, state: str = "") -> str:
         """What a short command prints; ends everything if it fails."""
-        command = self.command(*arguments, environ=environ or {})
+        command = self.command(*arguments, environ=environ or {}, state=state)
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode:
             sys.exit(f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}")
@@ -224,6 +225,14 @@ def _nothing_to_write(name: str, image: Image) -> None:
     )
     assert done.stdout == "", done.stdout[:500]
     _say(f"{name}: its user may change nothing under /opt, /usr and /etc")
+
+
+def _sized(name: str, image: Image) -> None:
+    done = subprocess.run(
+        ["du", "--summarize", "--block-size=1M", str(image.root / "opt")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    _say(f"{name}: {done.stdout.split()[0]} MiB of its own, beside what the base has")
 
 
 def _until(true: Callable[[], Any], what: str, running: Running) -> Any:
@@ -296,16 +305,13 @@ def _parts(
     _say("the sweeper answers /readyz")
 
     words = [str(word) for word in agent.config["Entrypoint"]]
-    node = agent.start(
-        *words,
-        "run",
-        environ={
-            "MUSTER_AGENT_SERVERS": url.replace("http", "ws"),
-            "MUSTER_AGENT_SIMULATE": "RTX 4090:24",
-            "MUSTER_AGENT_LOCALE": "en",
-        },
-        state=state,
-    )
+    node_environ = {
+        "MUSTER_AGENT_SERVERS": url.replace("http", "ws"),
+        "MUSTER_AGENT_SIMULATE": "RTX 4090:24",
+        "MUSTER_AGENT_STATUS_PORT": str(free_ports(1)[0]),
+        "MUSTER_AGENT_LOCALE": "en",
+    }
+    node = agent.start(*words, "run", environ=node_environ, state=state)
     started.append(node)
 
     def is_there() -> bool:
@@ -315,6 +321,8 @@ def _parts(
 
     _until(is_there, "the machine in the list", node)
     _say("a simulated machine of the agent's image is in the fleet")
+    agent.run(*words, "status", environ=node_environ, state=state)
+    _say("`muster agent status` in it, the health check of Compose, says 0")
     assert any(Path(state).iterdir()), "no identity was kept"
     _test_of_the_chart(server, url, state)
     assert node.stop() == 0, Path(node.log).read_text()[-2000:]

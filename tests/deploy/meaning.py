@@ -385,6 +385,9 @@ def grace(objects: list[Document]) -> Problems:
             jobs = AgentConfig.load(own).drain_timeout_s
             if given <= jobs:
                 yield f"{workload.name}: jobs may take {jobs:g} s, it is killed after {given} s"
+            rollout = _named(objects, workload.kind)[workload.name]["spec"]
+            if rollout.get("minReadySeconds", 0) <= AgentConfig.load(own).probe_deadline_s:
+                yield f"{workload.name}: the next one is replaced before this one knows its cards"
 
 
 _VOLUMES = {

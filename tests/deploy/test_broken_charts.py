@@ -46,6 +46,7 @@ BROKEN: tuple[tuple[str, str, str, str, Check], ...] = (
     ("gateway.yaml", "minReadySeconds", "revisionHistoryLimit", "ha", meaning.grace),
     ("gateway.yaml", "drainWindowSeconds 600 }}", "drainWindowSeconds 0 }}", "ha", meaning.grace),
     ("agent.yaml", "add $agent.drainTimeoutSeconds 30", "add 30", "onprem", meaning.grace),
+    ("agent.yaml", "minReadySeconds: 30", "minReadySeconds: 0", "onprem", meaning.grace),
     (
         "sweeper.yaml",
         '"muster.selector" $part | nindent 6',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,20 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.chart import CHART, EXAMPLES, NAMESPACE, RELEASE, documents, find, helm, template
+from tests.deploy.chart import (
+    CHART,
+    EXAMPLES,
+    NAMESPACE,
+    RELEASE,
+    documents,
+    find,
+    helm,
+    template,
+    workloads,
+)
 from tests.deploy.chart import rendered as objects_of
 from tests.deploy.meaning import timeouts
+from tests.deploy.schemas import VERSIONS, problems
 from tests.deploy.tools import tools
 
 ROOT = CHART.parents[1]
@@ -245,6 +257,81 @@ def test_the_bundled_store_keeps_what_it_has_on_a_disk_of_its_own() -> None:
     assert {"dir /data", "appendonly yes", "maxmemory-policy noeviction"} <= set(
         map(str.strip, config)
     )
+
+
+MORE: dict[str, Any] = {
+    "nodeSelector": {"pool": "muster"},
+    "tolerations": [{"key": "pool", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {}},
+    "priorityClassName": "high",
+    "podAnnotations": {"an.example.com/annotation": "a"},
+    "podLabels": {"label": "l"},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "extraContainers": [{"name": "beside", "image": "beside:1"}],
+    "initContainers": [{"name": "before", "image": "before:1"}],
+}
+"""What everybody's cluster asks of pods differently."""
+
+
+@pytest.mark.parametrize("example", ["dev", "onprem"])
+def test_what_is_asked_of_pods_besides_comes_to_each_kind_of_pod(example: str) -> None:
+    of_agents = {name: value for name, value in MORE.items() if name != "initContainers"}
+    values = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "gateway": MORE,
+        "sweeper": MORE,
+        "agent": {"enabled": True, **of_agents},
+    }
+    objects = objects_of(example, values)
+    for version in (VERSIONS[0], VERSIONS[-1]):
+        assert list(problems(objects, version)) == []
+    for workload in workloads(objects):
+        if workload.part not in ("gateway", "sweeper", "agent"):
+            continue
+        found = find(objects, workload.kind, workload.name)["spec"]["template"]
+        pod, (own, *beside) = found["spec"], found["spec"]["containers"]
+        assert pod["imagePullSecrets"] == values["imagePullSecrets"]
+        assert pod["nodeSelector"].items() >= MORE["nodeSelector"].items()
+        for name in ("tolerations", "affinity", "priorityClassName"):
+            assert pod[name] == MORE[name], (workload.name, name)
+        for name in ("annotations", "labels"):
+            told = MORE[f"pod{name.capitalize()}"]
+            assert found["metadata"][name].items() >= told.items(), (workload.name, name)
+        for name, extra, of in (
+            ("env", "extraEnv", own),
+            ("envFrom", "extraEnvFrom", own),
+            ("volumeMounts", "extraVolumeMounts", own),
+            ("volumes", "extraVolumes", pod),
+        ):
+            assert MORE[extra][0] in of[name], (workload.name, name)
+        assert beside == MORE["extraContainers"], workload.name
+        if workload.part != "agent":
+            assert pod["initContainers"] == MORE["initContainers"], workload.name
+
+
+def _store_of(chart: Path, *more: str) -> dict[str, Any]:
+    """The annotations of the bundled store's pod."""
+    values = str(chart / "examples" / "dev.yaml")
+    done = helm("template", RELEASE, str(chart), "-n", NAMESPACE, "-f", values, *more)
+    assert done.returncode == 0, done.stderr
+    pod = find(documents(done.stdout), "StatefulSet", "-store")["spec"]["template"]
+    annotations: dict[str, Any] = pod["metadata"]["annotations"]
+    return annotations
+
+
+def test_the_bundled_store_starts_anew_when_its_users_or_its_file_changed(tmp_path: Path) -> None:
+    chart = tmp_path / "muster"
+    shutil.copytree(CHART, chart)
+    first = _store_of(chart)
+    assert _store_of(chart) == first, "passwords are made anew where no cluster is asked"
+    assert _store_of(chart, "--set", "store.prefix=other") != first
+    assert _store_of(chart, "--set", "store.bundled.maxmemory=101mb") != first
+    users = chart / "files" / "users.acl"
+    users.write_text(users.read_text("utf-8").replace("~muster:{*}:due ", ""), "utf-8")
+    assert _store_of(chart) != first
 
 
 @pytest.mark.parametrize("dockerfile", ["deploy/Dockerfile", "deploy/agent/Dockerfile"])

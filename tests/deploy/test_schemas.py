@@ -13,6 +13,7 @@ import yaml
 
 from tests.deploy.chart import CHART, EXAMPLES, Document, find, rendered
 from tests.deploy.schemas import VERSIONS, custom, custom_problems, problems
+from tests.support.measures import declared
 from tests.support.prometheus import promtool
 
 OTHERS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -119,6 +120,20 @@ def test_a_broken_rule_is_found(tmp_path: Path) -> None:
         spec["groups"][0]["rules"][0]["expr"] = "sum(rate(up[5m])"
 
     assert _rules(tmp_path, broken) != []
+
+
+def test_gateways_scale_by_a_metric_that_they_have() -> None:
+    by_sockets = {"gateway": {"autoscaling": {"metric": "sockets"}}}
+    (metric,) = find(rendered("ha", by_sockets), "HorizontalPodAutoscaler", "-gateway")["spec"][
+        "metrics"
+    ]
+    (trigger,) = find(rendered("cluster"), "ScaledObject", "-gateway")["spec"]["triggers"]
+    asked = {
+        metric["pods"]["metric"]["name"],
+        *re.findall(r"muster_\w+(?={)", trigger["metadata"]["query"]),
+    }
+    assert asked == {"muster_gateway_sockets"}
+    assert asked <= {measure.name for measure in declared()["gateway"]}
 
 
 def test_prometheus_takes_the_query_that_gateways_scale_by(tmp_path: Path) -> None:
