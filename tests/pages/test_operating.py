@@ -70,3 +70,13 @@ async def _drained_and_resumed(visitor: Visitor) -> None:
     await page.get_by_role("dialog").get_by_role("button", name="Resume").click()
     await expect(state).to_have_text("ready")
     await expect(page.locator("#timeline")).to_contain_text("fans are in")
+
+
+async def test_the_letters_of_verdicts_are_explained_to_who_can_not_point_at_them(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(f"{town.http}/nodes/node-03", token=token("reader"))
+    verdicts = visitor.page.locator("#verdicts")
+    letter = await verdicts.locator(".strip .failed").last.inner_text()
+    await expect(verdicts).to_contain_text(f"{letter}: no usable GPU")
+    await expect(verdicts).to_contain_text("3 of the last 6 were good")

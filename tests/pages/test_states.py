@@ -35,6 +35,15 @@ async def test_without_a_token_one_is_asked_for_it_and_with_a_wrong_one_told_so(
     await page.get_by_role("button", name="Forget the token").click()
     await expect(field).to_be_visible()
     await expect(page.locator("tr[data-node]")).to_have_count(0)
+    # Who comes next in this tab sees nothing of what the former was shown.
+    async with town.asking("reader of x") as client:
+        theirs = len((await client.get("/v1/nodes")).json()["nodes"])
+    assert 0 < theirs < 40
+    await field.fill(token("reader of x"))
+    await page.keyboard.press("Enter")
+    await visitor.live()
+    await expect(visitor.figure("all")).to_have_text(str(theirs))
+    await expect(page.locator("tr[data-node]")).to_have_count(theirs)
 
 
 @pytest.mark.pages

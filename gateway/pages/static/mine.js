@@ -200,6 +200,12 @@ export function show(page, { me }) {
         if (ids.some((id) => state.rows.get(id)?.labels.owner === owner)) explain();
       }
       if (message.kind === "listed") explain();
+      if (message.kind === "gap" && read) {
+        read = false;
+        happened.clear();
+        outages = [];
+        history();
+      }
       soon();
     },
     end: () => { over = true; clearInterval(poll); clearInterval(seconds); },

@@ -156,13 +156,15 @@ function hardware(story) {
 
 function verdicts({ verdicts: found }) {
   const good = found.filter((one) => one.verdict === "P").length;
+  const letters = new Map(found.filter((one) => one.reason).map((one) => [one.verdict, word(`reason_${one.reason}`)]));
   return card(word("verdicts"),
     h("div.strip", { role: "img", "aria-label": word("verdicts_summary", { good, total: found.length }) },
       [...found].reverse().map((one) => {
         const told = one.reason ? word(`reason_${one.reason}`) : word("verdict_passed");
         return h(one.reason ? "span.failed" : "span", { title: `${instant(one.at)} ${told}` }, one.reason ? one.verdict : "✓");
       })),
-    h("p.soft", {}, word("verdicts_summary", { good, total: found.length })));
+    h("p.soft", {}, word("verdicts_summary", { good, total: found.length })),
+    letters.size ? h("p.soft", {}, [...letters].map(([letter, meaning]) => `${letter}: ${meaning}`).join(" · ")) : null);
 }
 
 function models({ registration }) {
