@@ -18,7 +18,7 @@ POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "connect-src 'self'",
-        "img-src 'self' data:",
+        "img-src 'self'",
         "worker-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",

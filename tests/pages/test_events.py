@@ -18,6 +18,12 @@ async def test_a_paused_list_stands_still_counts_what_came_and_then_shows_it(
     await expect(lines.first).to_be_visible()
     await town.machines.register("one-event-a")
     await expect(lines.filter(has_text="one-event-a")).to_have_count(1)
+    # What was opened stays open while others come.
+    opened = page.locator(".events details").first
+    await opened.locator("summary").click()
+    await town.machines.register("one-event-c")
+    await expect(lines.filter(has_text="one-event-c")).to_have_count(1)
+    await expect(page.locator(".events details[open]")).to_have_count(1)
     await page.get_by_role("button", name="Pause").click()
     before = await lines.all_inner_texts()
     await town.machines.register("one-event-b")
@@ -26,7 +32,7 @@ async def test_a_paused_list_stands_still_counts_what_came_and_then_shows_it(
     await page.get_by_role("button", name="Go on").click()
     await expect(lines.filter(has_text="one-event-b")).to_have_count(1)
     await expect(page.get_by_text("more while paused")).to_have_count(0)
-    for node_id in ("one-event-a", "one-event-b"):
+    for node_id in ("one-event-a", "one-event-b", "one-event-c"):
         await town.registry.remove(node_id, "ann", "the test is over")
 
 

@@ -78,6 +78,18 @@ async def test_keys_alone_lead_to_a_machine_and_back(town: Town, visit: Visit) -
     await expect(page.get_by_role("searchbox")).to_have_value("node-03")
 
 
+async def test_who_is_at_a_machine_in_the_table_stays_there_while_its_line_changes(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(f"{town.http}/?q=node-0", token=READER)
+    row = visitor.row("node-03")
+    link, since = row.get_by_role("link"), row.locator("td.number").first
+    await link.focus()
+    before = await since.inner_text()
+    await expect(since).not_to_have_text(before)
+    await expect(link).to_be_focused()
+
+
 async def test_the_language_is_the_browsers_until_another_one_is_chosen(
     town: Town, visit: Visit
 ) -> None:

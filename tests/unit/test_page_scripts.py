@@ -227,3 +227,31 @@ def test_a_banner_says_what_is_wrong_and_what_can_be_done(scripts: Path) -> None
     assert banners(scripts, numbers=NUMBERS | {"mass_expiry": mass}) == [("mass", None)]
     old = {"at": 90_000 - HOUR, "lost": 30, "living": 5}
     assert banners(scripts, numbers=NUMBERS | {"mass_expiry": old}) == []
+
+
+def test_who_enters_another_token_sees_nothing_of_what_the_former_one_was_shown(
+    scripts: Path,
+) -> None:
+    (scripts / "workers.js").write_text(
+        """globalThis.setInterval = () => 0;
+        export const made = [];
+        globalThis.Worker = class {
+          constructor() { made.push(this); }
+          postMessage() {}
+          terminate() { this.ended = true; }
+        };"""
+    )
+    had, has, counted, ended = run(
+        scripts,
+        'import { made } from "./workers.js";\nimport { start, state } from "./link.js";',
+        """(() => {
+          start();
+          made[0].onmessage({ data: { kind: "rows", rows: [row] } });
+          const had = state.rows.size;
+          start();
+          return [had, state.rows.size, state.counts.ready, made.map(({ ended }) => !!ended)];
+        })()""",
+        row={"node_id": "theirs", "status": "ready", "version": 1},
+    )
+    assert (had, has, counted) == (1, 0, 0)
+    assert ended == [True, False]

@@ -5,6 +5,8 @@ import { token } from "./session.js";
 import { lang } from "./words.js";
 import { learnNow } from "./format.js";
 
+const ASK_MS = 30_000; // a connection that died in a laptop's sleep may never say so
+
 /** The gateway said no, in its own words: `code` for programs, `title` for people. */
 export class Problem extends Error {
   constructor(document) {
@@ -28,6 +30,7 @@ export async function ask(method, path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
       cache: "no-store",
       credentials: "omit",
+      signal: AbortSignal.timeout(ASK_MS),
     });
   } catch (error) {
     throw new Problem({ code: "NO_ANSWER", title: String(error.message ?? error) });

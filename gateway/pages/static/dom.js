@@ -30,8 +30,12 @@ function set(element, props) {
 const flat = (children) =>
   children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 
+/** Puts children in place of the old ones. Who has the focus among them keeps it, if it is there
+ * afterwards: itself, or another with its id. */
 export function fill(element, ...children) {
+  const held = element.contains(document.activeElement) ? document.activeElement : null;
   element.replaceChildren(...flat(children));
+  if (held) (held.isConnected ? held : document.getElementById(held.id))?.focus({ preventScroll: true });
 }
 
 /** Puts children in place of the old ones only if what they are made of changed: focus and

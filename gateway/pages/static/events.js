@@ -2,9 +2,10 @@
 
 import { past } from "./api.js";
 import { fill, h, paced } from "./dom.js";
-import { instant, storeNow } from "./format.js";
+import { storeNow } from "./format.js";
 import { state } from "./link.js";
 import { evidence, told } from "./node.js";
+import { moment } from "./row.js";
 import { WORDS, word } from "./words.js";
 
 const SHOWN = 200;
@@ -32,7 +33,9 @@ export function show(page) {
     h("section.card", {}, h("div.row", {}, h("label", {}, word("kinds"), kinds), field, h("span.grow"), more, button), list));
 
   function change(newKind, newPart) {
+    const other = newKind !== kind;
     [kind, part] = [newKind, newPart];
+    if (other) readPast();
     const query = new URLSearchParams();
     if (kind) query.set("type", kind);
     if (part) query.set("node", part);
@@ -40,30 +43,46 @@ export function show(page) {
     draw(true);
   }
 
+  const lines = new WeakMap(); // each event's line is made once: what was opened in it stays open
+  function lineOf(event) {
+    if (!lines.has(event)) lines.set(event, line(event));
+    return lines.get(event);
+  }
+
+  const isOfKind = (event) => (!kind || event.type === kind);
+  const meets = (event) => isOfKind(event) && (!part || (event.node_id ?? "").includes(part));
+
   let frozen = [];
   function draw(anew = false) {
     button.textContent = word(running ? "pause" : "go_on");
     more.textContent = paused ? word("paused_more", { count: paused }) : "";
     if (running) frozen = kept;
     else if (!anew) return;
-    const found = frozen.filter((event) => (!kind || event.type === kind) && (!part || (event.node_id ?? "").includes(part)));
-    fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(line)) : h("p.soft", {}, word("no_events")));
+    const found = frozen.filter(meets);
+    fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(lineOf)) : h("p.soft", {}, word("no_events")));
   }
 
   const soon = paced(250, () => over || draw());
   draw();
-  past(`since=${Math.max(0, Math.round(storeNow() - HOUR_MS))}`).then((found) => {
-    const key = (event) => `${event.at} ${event.type} ${event.node_id} ${event.version}`;
-    const had = new Set(found.map(key));
-    kept = [...found, ...kept.filter((event) => !had.has(key(event)))];
-    soon();
-  }, () => soon());
+  readPast();
+
+  /** The newest of the last hour, of the kind chosen: a rare kind is not among the newest of all. */
+  function readPast() {
+    const since = `since=${Math.max(0, Math.round(storeNow() - HOUR_MS))}`;
+    past(kind ? `${since}&types=${kind}` : since).then((found) => {
+      const key = (event) => `${event.at} ${event.type} ${event.node_id} ${event.version}`;
+      const had = new Set(kept.map(key));
+      kept = [...found.filter((event) => !had.has(key(event))), ...kept].sort((a, b) => a.at - b.at);
+      if (!over) draw(true);
+    }, () => soon());
+  }
+
   return {
     update: (_, message) => {
       if (message.kind !== "events") return;
       // A new list each time: what is shown while paused stays as it was.
-      kept = [...kept, ...message.events].slice(-2000);
-      if (!running) paused += message.events.length;
+      kept = [...kept, ...message.events.filter(isOfKind)].slice(-2000);
+      if (!running) paused += message.events.filter(meets).length;
       soon();
     },
     end: () => { over = true; },
@@ -72,7 +91,7 @@ export function show(page) {
 
 function line(event) {
   return h("li", { "data-type": event.type },
-    h("time", {}, instant(event.at)),
+    moment(event.at),
     event.node_id ? h("a.mono", { href: `/nodes/${encodeURIComponent(event.node_id)}` }, event.node_id) : h("span.soft", {}, word("whole_fleet")),
     h("div", {}, told(event), evidence(event)));
 }

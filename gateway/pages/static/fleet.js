@@ -24,8 +24,9 @@ const PLAIN = { q: "", status: "", group: "none", sort: "node_id", page: 0, colu
 export function show(page) {
   const asked = new URLSearchParams(location.search);
   const view = { ...PLAIN, ...Object.fromEntries([...asked].filter(([name]) => name in PLAIN)) };
-  view.page = Number(view.page) || 0;
-  if (!(view.group in GROUPS)) view.group = "none";
+  view.page = Math.max(0, Math.trunc(Number(view.page)) || 0);
+  if (!Object.hasOwn(GROUPS, view.group)) view.group = PLAIN.group;
+  if (!Object.hasOwn(SORTS, view.sort.replace("-", ""))) view.sort = PLAIN.sort;
   const columns = () => COLUMNS.filter((name) => name === "node_id" || view.columns.split(",").includes(name));
 
   const figures = makeFigures((status) => change({ status, page: 0 }));
@@ -90,7 +91,7 @@ export function show(page) {
 
   function sorted(rows) {
     const down = view.sort.startsWith("-") ? -1 : 1;
-    const by = SORTS[view.sort.replace("-", "")] ?? SORTS.node_id;
+    const by = SORTS[view.sort.replace("-", "")];
     const keyed = rows.map((row) => [by(row), row]);
     keyed.sort(([x, a], [y, b]) => (x < y ? -1 : x > y ? 1 : a.node_id < b.node_id ? -1 : 1) * down);
     return keyed.map(([, row]) => row);
@@ -100,7 +101,7 @@ export function show(page) {
   function draw() {
     figures.update(view.status || "all");
     const { gateways, sweepers, watch } = state.numbers ?? {};
-    watched.textContent = watch ? `${gateways} ${word("gateways")} · ${sweepers} ${word("sweepers")} · ${word("unobserved_note", { time: duration(watch.unobserved_ms) })}` : "";
+    watched.textContent = watch ? `${word("gateways")} ${gateways} · ${word("sweepers")} ${sweepers} · ${word("unobserved_note", { time: duration(watch.unobserved_ms) })}` : "";
     const rows = [...state.rows.values()].filter(meets);
     if (dirty) {
       map.draw(rows, GROUPS[view.group], (id) => state.rows.get(id));
@@ -113,7 +114,7 @@ export function show(page) {
     const shown = sorted(rows).slice(first, first + ROWS);
     ids = shown.map((row) => row.node_id);
     if (shown.length) lines.update(shown, columns(), view.sort);
-    else lines.clear(nothing());
+    else lines.clear([lang(), state.listed], nothing);
     refill(pager, [lang(), first, rows.length], () => [
       h("span.soft", {}, word("showing", { from: rows.length ? first + 1 : 0, to: first + shown.length, total: whole(rows.length) })),
       h("button", { type: "button", disabled: first === 0, onclick: () => change({ page: first / ROWS - 1 }) }, word("previous")),

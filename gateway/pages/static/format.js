@@ -14,7 +14,7 @@ export const storeNow = () => Date.now() + ahead;
 const locale = () => (lang() === "zh" ? "zh-CN" : "en-GB");
 const here = (at) => new Date(at - ahead);
 
-export const clockTime = (at) => here(at).toLocaleTimeString(locale(), { hour12: false });
+export const clockTime = (at) => here(at).toLocaleTimeString(locale(), { hourCycle: "h23" });
 export function instant(at) {
   const same = here(at).toDateString() === new Date().toDateString();
   const day = here(at).toLocaleDateString(locale(), { month: "short", day: "numeric" });

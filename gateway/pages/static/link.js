@@ -5,14 +5,14 @@ import { learnNow } from "./format.js";
 import { token } from "./session.js";
 
 export const state = empty();
-const worker = new Worker("/pages/worker.js", { type: "module" });
+let worker = null;
 const hearers = new Set();
 
-worker.onmessage = ({ data }) => {
+function heard({ data }) {
   learnNow(data.now);
   const changed = apply(state, data);
   for (const hear of hearers) hear(changed, data);
-};
+}
 setInterval(() => {
   if (state.listed && state.link === "live") remember(state, Date.now());
 }, 1000);
@@ -22,7 +22,16 @@ export function hear(hearer) {
   hearers.add(hearer);
   return () => hearers.delete(hearer);
 }
-export const start = () => worker.postMessage({ kind: "start", token: token() });
+
+/** Begins with nothing, as whoever the token says: what another one was shown is forgotten, and what is
+ * still on its way to them ends with their worker. */
+export function start() {
+  worker?.terminate();
+  Object.assign(state, empty());
+  worker = new Worker("/pages/worker.js", { type: "module" });
+  worker.onmessage = heard;
+  worker.postMessage({ kind: "start", token: token() });
+}
 export const again = () => worker.postMessage({ kind: "again" });
 /** Lists these machines anew: load and heartbeats are no events. */
 export const look = (ids) => ids.length && worker.postMessage({ kind: "look", ids: ids.slice(0, 200) });

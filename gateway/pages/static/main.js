@@ -52,25 +52,36 @@ function show() {
     empty(page, me);
   } else {
     shownAs = "page";
-    shown = module.show(page, { me, argument: decodeURIComponent(pattern.exec(location.pathname)?.[1] ?? "") });
+    shown = module.show(page, { me, argument: decoded(pattern.exec(location.pathname)?.[1] ?? "") });
+  }
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // Somebody's own percent sign: no machine has it in its name.
   }
 }
 
 function enter(value) {
   setToken(value);
-  state.link = "connecting";
+  me = null;
+  gap = false;
   start();
-  learnMe();
   show();
+  learnMe();
 }
 
+let learning = null;
 async function learnMe() {
-  try {
-    me = await get("/v1/me");
-  } catch {
-    me = null;
-    return; // The worker meets the same and says so.
-  }
+  const asked = (learning = {});
+  const found = await get("/v1/me").catch(() => null); // The worker meets the same and says so.
+  // An answer to a former token says nothing of this one.
+  if (asked !== learning) return;
+  learning = null;
+  if (found === null) return;
+  me = found;
   show();
 }
 
@@ -87,9 +98,9 @@ function head(current) {
       h("span.link", { id: "link", role: "status" }),
       me && token() ? h("span.soft.who", {}, word(me.owner ? "token_of_owner" : "token_of", me)) : null,
       me && token() ? h("button", { type: "button", onclick: () => enter(null) }, word("token_leave")) : null,
-      h("button", { type: "button", onclick: () => { setLook(looks[(looks.indexOf(look()) + 1) % 3]); head(current); } },
+      h("button", { type: "button", id: "look", onclick: () => { setLook(looks[(looks.indexOf(look()) + 1) % 3]); head(current); } },
         word("look", { look: word(`look_${look()}`) })),
-      h("button", { type: "button", lang: lang() === "zh" ? "en" : "zh", onclick: () => {
+      h("button", { type: "button", id: "language", lang: lang() === "zh" ? "en" : "zh", onclick: () => {
         const next = lang() === "zh" ? "en" : "zh";
         setLanguage(next);
         tongue(next);
@@ -121,7 +132,7 @@ function around() {
 }
 
 function doable(to_do) {
-  const button = (text, onclick) => h("button", { type: "button", onclick }, word(text));
+  const button = (text, onclick) => h("button", { type: "button", id: `to-do-${to_do}`, onclick }, word(text));
   if (to_do === "close") return button("close", () => { gap = false; around(); });
   if (to_do === "again") return button("try_now", again);
   if (to_do !== "release" || me?.role !== "admin" || me.owner) return null;
@@ -141,7 +152,10 @@ document.addEventListener("click", (event) => {
   go(link.getAttribute("href"));
   at("page").focus();
 });
-addEventListener("popstate", show);
+addEventListener("popstate", () => {
+  show();
+  at("page").focus({ preventScroll: true });
+});
 
 const redraw = paced(100, () => {
   const should = state.link === "refused" ? "gate"
@@ -151,6 +165,7 @@ const redraw = paced(100, () => {
 });
 hear((ids, message) => {
   if (message.kind === "gap") gap = true;
+  if (message.link === "live" && me === null && learning === null) learnMe();
   shown?.update?.(ids, message);
   redraw();
 });

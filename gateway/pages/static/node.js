@@ -2,7 +2,7 @@
 
 import { ask, get } from "./api.js";
 import { confirm } from "./dialog.js";
-import { badge } from "./row.js";
+import { badge, moment } from "./row.js";
 import { fill, h, refill } from "./dom.js";
 import { brief, countdown, duration, instant, storeNow } from "./format.js";
 import { state } from "./link.js";
@@ -25,6 +25,9 @@ export function show(page, { me, argument: id }) {
   let over = false;
   let asking = false;
   let later = false;
+  // Made once: the head is drawn anew all the time, and neither focus nor a press may be lost by it.
+  const buttons = Object.fromEntries(["drain", "resume"].map((act) =>
+    [act, h("button", { type: "button", id: act, onclick: () => sure(act) }, word(act))]));
 
   async function read() {
     if (asking) { later = true; return; }
@@ -34,7 +37,9 @@ export function show(page, { me, argument: id }) {
       const [story, why] = await Promise.all([get(path), get(`${path}/explain`)]);
       if (!over) draw(story, why);
     } catch (problem) {
-      if (!over && problem.code === "NODE_NOT_FOUND") missing(problem.document);
+      if (over) return;
+      if (problem.code === "NODE_NOT_FOUND") missing(problem.document);
+      else if (rest.hidden) fill(head, h("p.bad", { role: "alert" }, problem.message)); // asked again soon
     } finally {
       asking = false;
       if (later && !over) { later = false; read(); }
@@ -75,8 +80,7 @@ export function show(page, { me, argument: id }) {
   }
 
   function operate(story) {
-    const act = story.operator_intent ? "resume" : "drain";
-    return h("button", { type: "button", id: act, onclick: () => sure(act) }, word(act));
+    return buttons[story.operator_intent ? "resume" : "drain"];
   }
 
   const sure = (act) => confirm({
@@ -187,13 +191,13 @@ function connection(story) {
 /** Each time its socket came to a gateway, newest first. */
 function takeovers({ events }) {
   const found = events.filter((event) => CONNECTS.has(event.type)).slice(0, 5);
-  return found.length ? h("ul.plain.comings", {}, found.map((event) => h("li", {}, h("time", {}, instant(event.at)),
+  return found.length ? h("ul.plain.comings", {}, found.map((event) => h("li", {}, moment(event.at),
     h("div", {}, [word(`event_${event.type}`), event.gateway, event.address].filter(Boolean).join(" · "))))) : h("p.soft", {}, word("no_takeovers"));
 }
 
 function timeline({ events }) {
   return card(word("timeline"), h("ul.plain.timeline", {}, events.map((event) => h("li", {},
-    h("time", {}, instant(event.at)), h("div", {}, told(event), evidence(event))))));
+    moment(event.at), h("div", {}, told(event), evidence(event))))));
 }
 
 /** What an event says, on one line. */

@@ -1,9 +1,16 @@
 // Parts of a machine's row that several pages show.
 
 import { h } from "./dom.js";
+import { instant } from "./format.js";
 import { word } from "./words.js";
 
 export const badge = (status) => h(`span.status.s-${status}`, {}, word(`status_${status}`));
+
+/** An instant in words; the same in UTC for programs, and for who points at it. */
+export function moment(at) {
+  const utc = new Date(at).toISOString();
+  return h("time", { datetime: utc, title: utc }, instant(at));
+}
 
 /** "2 × A100, T4" */
 export function cards(gpus) {

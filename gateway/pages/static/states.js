@@ -1,6 +1,7 @@
 // What pages forget: nobody is let in, nobody is there.
 
 import { fill, h } from "./dom.js";
+import { token } from "./session.js";
 import { word } from "./words.js";
 
 /** Not let in: what is missing, and what to do about it. */
@@ -16,7 +17,7 @@ export function gate(page, problem, enter) {
   const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
   fill(page, h("section.card.gate", {},
     h("h1", {}, word("token_title")),
-    problem?.title?.includes("not known") ? h("p.bad", { role: "alert" }, word("token_wrong")) : null,
+    token() ? h("p.bad", { role: "alert" }, word("token_wrong")) : null,
     h("p", {}, word("token_text")),
     h("form.gate", { onsubmit: (event) => { event.preventDefault(); enter(field.value.trim()); } },
       h("label.field", { for: "token" }, word("token_label"), field),

@@ -35,37 +35,51 @@ const key = (row) => JSON.stringify([row.version, row.status, row.reason, row.lo
 /** {update(rows, columns, sort)} in this element. `sort` names a column, with `-` in front if it is
  * descending; `resort` is told another. */
 export function makeTable(element, resort) {
-  let built = "";
-  let lines = [];
+  const body = h("tbody");
+  let shape = ""; // what the head is made of
+  let lines = []; // {id, key, tr}
 
-  function build(rows, columns, sort) {
+  function build(columns, sort) {
     const by = sort.replace("-", "");
     const down = sort.startsWith("-");
     const head = (name) => h("th", { scope: "col", "aria-sort": name === by ? (down ? "descending" : "ascending") : null },
       name in SORTS ? h("button", { type: "button", onclick: () => resort(name === by && !down ? `-${name}` : name) },
         word(`col_${name}`), name === by ? (down ? " ↓" : " ↑") : "") : word(`col_${name}`));
-    lines = rows.map((row) => ({ key: key(row), tr: line(row, columns) }));
-    fill(element, h("table.roll", {}, h("thead", {}, h("tr", {}, columns.map(head))), h("tbody", {}, lines.map(({ tr }) => tr))));
+    lines = [];
+    fill(element, h("table.roll", {}, h("thead", {}, h("tr", {}, columns.map(head))), body));
   }
 
   return {
     update(rows, columns, sort) {
-      const wanted = JSON.stringify([lang(), columns, sort, rows.map((row) => row.node_id)]);
-      if (wanted !== built) build(rows, columns, sort);
-      else rows.forEach((row, place) => {
-        const now = key(row);
-        if (lines[place].key === now) return;
-        const tr = line(row, columns);
-        lines[place].tr.replaceWith(tr);
-        lines[place] = { key: now, tr };
-      });
-      built = wanted;
+      const wanted = JSON.stringify([lang(), columns, sort]);
+      if (wanted !== shape) build(columns, sort);
+      shape = wanted;
+      const had = new Map(lines.map((one) => [one.id, one]));
+      const found = rows.map((row) => renewed(had.get(row.node_id), row, columns));
+      if (found.length !== lines.length || found.some((one, place) => one !== lines[place])) fill(body, found.map(({ tr }) => tr));
+      lines = found;
     },
-    clear(...children) {
-      built = "";
-      fill(element, ...children);
+    /** Says something else in its place, made anew if `about` changed. */
+    clear(about, make) {
+      const wanted = JSON.stringify(about);
+      if (wanted === shape) return;
+      shape = wanted;
+      fill(element, make());
     },
   };
 }
 
-const line = (row, columns) => h("tr", { "data-node": row.node_id }, columns.map((name) => CELLS[name](row)));
+/** The machine's line as it is now. Its link stays the same element, so that neither focus nor a press
+ * is lost while the rest of the line changes. */
+function renewed(one, row, columns) {
+  const now = key(row);
+  if (!one) return { id: row.node_id, key: now, tr: h("tr", { "data-node": row.node_id }, cells(row, columns)) };
+  if (one.key === now) return one;
+  one.key = now;
+  while (one.tr.children.length > 1) one.tr.lastChild.remove();
+  one.tr.append(...cells(row, columns).slice(1));
+  return one;
+}
+
+/** The first is always the link. */
+const cells = (row, columns) => columns.map((name) => CELLS[name](row));

@@ -156,8 +156,8 @@ export const WORDS = {
   all: ["all", "全部"],
   machines: ["machines", "节点"],
   selectable: ["may be given work", "可分配任务"],
-  gateways: ["gateways", "网关"],
-  sweepers: ["sweepers", "sweeper"],
+  gateways: ["gateways:", "网关："],
+  sweepers: ["sweepers:", "sweeper："],
   history_label: ["{status}: {count}, in the last minutes from {least} to {most}", "{status}：{count}，近几分钟在 {least} 与 {most} 之间"],
   map: ["Map of all machines", "全部节点图"],
   map_help: [
@@ -266,7 +266,7 @@ export const WORDS = {
   kinds: ["Kind", "类型"],
   any_kind: ["any", "任意"],
   filter_node: ["Machine id contains", "节点 id 包含"],
-  no_events: ["Nothing happened in the last hour that fits.", "近一小时没有符合条件的事件。"],
+  no_events: ["None of the newest events of the last hour fits.", "近一小时的最新事件中没有符合条件的。"],
   whole_fleet: ["the whole fleet", "整个机群"],
   events_help: ["Newest first; the last hour, then live. After a break it goes on where it was.", "最新的在上；先是近一小时，然后实时。中断后从原处继续。"],
 

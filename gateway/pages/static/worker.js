@@ -13,6 +13,7 @@ const SILENCE_MS = 46_000; // three of the gateway's keep-alives (MUSTER_WATCH_K
 const LOOK_MS = 4000;
 const SLEPT_MS = 15_000; // the machine slept, if its own clock jumped so far between two looks
 const WAIT_MOST_MS = 8000;
+const ASK_MS = 30_000; // for an answer that ends; a connection that died in a sleep may never say so
 
 let token = null;
 let cursor = null;
@@ -38,12 +39,14 @@ class Refused extends Error {
   }
 }
 
-async function ask(path, signal) {
+async function ask(path, signal = AbortSignal.timeout(ASK_MS)) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const response = await fetch(path, { headers, cache: "no-store", credentials: "omit", signal });
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({ code: "NO_ANSWER", title: `HTTP ${response.status}` }));
-  if (response.headers.get("Retry-After")) retry = 1000 * Number(response.headers.get("Retry-After"));
+  // A proxy may name a date instead of seconds: then it is as before.
+  const wait = Number(response.headers.get("Retry-After"));
+  if (wait > 0) retry = 1000 * wait;
   throw new Refused(problem);
 }
 
@@ -66,6 +69,7 @@ async function list() {
 
 async function follow() {
   stream = new AbortController();
+  heard = Date.now();
   const response = await ask(`/v1/events?after=${encodeURIComponent(cursor)}`, stream.signal);
   heard = Date.now();
   for await (const frame of frames(response.body, () => (heard = Date.now()))) {
@@ -106,7 +110,7 @@ function flush() {
 }
 
 async function fetchRows() {
-  if (fetching || !wanted.size) return;
+  if (fetching || !wanted.size || !running) return;
   fetching = true;
   const ids = [...wanted].slice(0, ASK_MOST);
   for (const id of ids) wanted.delete(id);
@@ -116,7 +120,7 @@ async function fetchRows() {
     tell({ kind: "rows", rows: answer.nodes, asked: ids, now: answer.now });
   } catch {
     for (const id of ids) wanted.add(id); // asked again with the next batch, or the next look
-    await sleep(1000);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
   } finally {
     fetching = false;
   }
@@ -181,8 +185,7 @@ setInterval(() => running && numbers(), NUMBERS_MS);
 onmessage = ({ data }) => {
   if (data.kind === "start") {
     token = data.token;
-    stream?.abort();
-    if (!running) run();
+    run();
   } else if (data.kind === "look") {
     for (const id of data.ids) wanted.add(id);
     fetchRows();

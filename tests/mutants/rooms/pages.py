@@ -121,8 +121,8 @@ def mutants() -> Iterator[Mutant]:
         f"{_STATIC}/events.js",
         _browser("events"),
         ("a pause", "if (running) frozen = kept;", "frozen = kept;"),
-        ("what came meanwhile", "paused += message.events.length;", "paused += 0;"),
-        ("kinds", "(!kind || event.type === kind) &&", ""),
+        ("what came meanwhile", "paused += message.events.filter(meets).length;", "paused += 0;"),
+        ("kinds", "(!kind || event.type === kind)", "true"),
         prefix="pages, events",
     )
     yield from guards(
