@@ -81,7 +81,8 @@ A seed draws who dies, falls ill and comes, and the random sequences; processes'
 drawn from it. The same again:
 
 ```
-FAULTS_SEED=<seed> .venv/bin/python -m pytest -m faults tests/faults -k <words of the test's name>
+FAULTS_SEED=<seed> .venv/bin/python -m pytest -m faults tests/faults -k <name>
+.venv/bin/python -m pytest -m faults tests/faults --collect-only -q  # the names
 ```
 
 All of it again, and this page: `make faults`. That the checker itself notices what is wrong is
