@@ -212,9 +212,6 @@ class Book:
         """Something that was done, for people."""
         self.notes.append((now_ms(), what))
 
-    def by_id(self, node_id: str) -> list[Page]:
-        return [p for p in self.pages.values() if p.node_id == node_id]
-
     def store_lost(self, since: int) -> None:
         """The store no longer knows (some of) what it was told from `since` until now."""
         self.losses.append(Span(since, now_ms()))

@@ -62,10 +62,16 @@ def judged(record_property: Callable[[str, object], None]) -> Judge:
 
 
 @pytest_asyncio.fixture
-async def world(processes: ProcessesFactory, tmp_path: Path, seed: int) -> AsyncIterator[MakeWorld]:
+async def world(
+    processes: ProcessesFactory,
+    tmp_path: Path,
+    seed: int,
+    record_property: Callable[[str, object], None],
+) -> AsyncIterator[MakeWorld]:
     """`await world(pace=…, store=…, machines=…)`: a started world, ended after the test."""
     made: list[World] = []
     stores: list[StoreUnderTest] = []
+    record_property("seed", seed)
 
     async def make(
         pace: Pace = QUICK, store: StoreUnderTest | None = None, **options: Any

@@ -49,7 +49,6 @@ class Machine:
         self.token: str | None = None
         self.boot_id = f"{page.name}-{dice.getrandbits(32):08x}"
         self.clock_error_s = 0.0
-        self.extra: dict[str, Any] = {}
         self._doors = doors
         self._door = dice.randrange(len(doors))
         self._pace = pace
@@ -269,7 +268,7 @@ class Machine:
             self._wake.set()
 
     async def _register(self) -> None:
-        message: dict[str, Any] = {**copy.deepcopy(EXAMPLE), **self.extra}
+        message: dict[str, Any] = copy.deepcopy(EXAMPLE)
         message["node_id"] = self.page.node_id or None
         if not self.plain:
             message |= {"boot_id": self.boot_id, "attempt": self._attempt, "heartbeat_ack": True}

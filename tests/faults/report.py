@@ -81,13 +81,15 @@ A seed draws who dies, falls ill and comes, and the random sequences; processes'
 drawn from it. The same again:
 
 ```
-FAULTS_SEED=<seed> .venv/bin/python -m pytest -m faults tests/faults -k <words of the test's name>
+FAULTS_SEED=<seed> .venv/bin/python -m pytest -m faults tests/faults -k <name>
+.venv/bin/python -m pytest -m faults tests/faults --collect-only -q  # the names
 ```
 
 All of it again, and this page: `make faults`. That the checker itself notices what is wrong is
 tried on toys: registries that never expire a node, forget one, rename one, select anybody, are
 hasty, blame the platform, tell nobody, tell twice, or guess
-(`tests/faults/test_checker_is_checked.py`).
+(`tests/faults/test_checker_is_checked.py`), and on the smallest books that break a law
+(`tests/faults/test_each_law.py`).
 """
 
 
@@ -116,6 +118,7 @@ class Line:
     took_s: float = 0.0
     section: str = ""
     place: int = 0
+    seed: str = ""
 
 
 def sentence_of(item: pytest.Item) -> str:
@@ -145,8 +148,10 @@ class Collected:
             said: dict[str, Any] = dict(report.user_properties)
             sentence = str(said.get("sentence", report.nodeid))
             section, place = str(said.get("section", "")), int(said.get("place", 0))
-            row = said.get("fault")
-            self.lines.append(Line(sentence, report.passed, row, report.duration, section, place))
+            row, seed = said.get("fault"), str(said.get("seed", ""))
+            self.lines.append(
+                Line(sentence, report.passed, row, report.duration, section, place, seed)
+            )
 
 
 def document(lines: Sequence[Line], took_s: float) -> str:
@@ -167,7 +172,9 @@ def _table(section: str, runs: Sequence[Line]) -> str:
     for line in runs:
         r = line.row
         if r is None:
-            rows.append(f"| {line.fault} | | **did not settle** | | | | | {line.took_s:.0f} | |")
+            rows.append(
+                f"| {line.fault} | | **did not settle** | | | | | {line.took_s:.0f} | {line.seed} |"
+            )
             continue
         broken = str(sum(r["breaches"].values())) if line.passed else "**failed**"
         rows.append(

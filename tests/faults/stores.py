@@ -1,6 +1,7 @@
 """The stores a run may stand on, with what can happen to them.
 
-What changes a store waits for it and blocks: worlds call it in a thread.
+Gateways and sweepers come to each as the users that are shipped in `deploy/store/`. What changes a
+store waits for it and blocks: worlds call it in a thread.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 from registry.embedded import EmbeddedStore
 from tests.support.clusters import ReplicatedCluster
 from tests.support.sentinels import SentinelStore
+from tests.support.users import BOTH, as_user, user_file
 
 
 class StoreUnderTest(Protocol):
@@ -27,17 +29,23 @@ class StoreUnderTest(Protocol):
         ...
 
 
+def _with_users(directory: Path) -> tuple[str, str]:
+    """A server's directive that gives it the shipped users. Their file lies beside its data, which
+    may be thrown away."""
+    return "--aclfile", str(user_file(directory.with_name(f"{directory.name}-users")))
+
+
 class Standalone:
     """One server."""
 
     def __init__(self, directory: Path, extra: Sequence[str] = ()) -> None:
         self._directory = directory
-        self._extra = extra
-        self.server = EmbeddedStore.start(directory, extra=extra)
+        self._extra = (*extra, *_with_users(directory))
+        self.server = EmbeddedStore.start(directory, extra=self._extra)
 
     @property
     def url(self) -> str:
-        return self.server.url
+        return as_user(self.server.url, BOTH)
 
     @property
     def port(self) -> int:
@@ -68,12 +76,14 @@ class BehindSentinel:
 
     def __init__(self, directory: Path, clock_offset_s: float = 0.0) -> None:
         self.store = SentinelStore.start(
-            directory, clock_offsets_s={1: clock_offset_s} if clock_offset_s else None
+            directory,
+            extra=_with_users(directory),
+            clock_offsets_s={1: clock_offset_s} if clock_offset_s else None,
         )
 
     @property
     def url(self) -> str:
-        return self.store.url
+        return as_user(self.store.url, BOTH)
 
     def kill(self) -> None:
         self.store.kill()
@@ -85,11 +95,11 @@ class Clustered:
     port = 0
 
     def __init__(self, directory: Path) -> None:
-        self.store = ReplicatedCluster.start(directory)
+        self.store = ReplicatedCluster.start(directory, extra=_with_users(directory))
 
     @property
     def url(self) -> str:
-        return self.store.url
+        return as_user(self.store.url, BOTH)
 
     def kill(self) -> None:
         self.store.kill()

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
+import pytest
+
+from registry.embedded import EmbeddedStore
 from tests.integration.conftest import QUICK, System, system
 from tests.support.node import Node
+from tests.support.trouble import out_of_memory
 
 __all__ = ["system"]
 
 TIMEOUT_S = float(str(QUICK["heartbeat_timeout_s"]))
 
 
-async def test_a_registration_the_store_did_not_take_is_not_acknowledged(system: System) -> None:
+@contextlib.contextmanager
+def paused(servers: Sequence[EmbeddedStore]) -> Iterator[None]:
+    """Nobody is answered anything."""
+    for server in servers:
+        server.pause()
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.resume()
+
+
+@pytest.mark.parametrize("trouble", [paused, out_of_memory], ids=["stands still", "takes no write"])
+async def test_a_registration_the_store_did_not_take_is_not_acknowledged(
+    system: System, trouble: Callable[[Sequence[EmbeddedStore]], AbstractContextManager[None]]
+) -> None:
+    """One that stands still fails the questions before the write; one that takes no write answers
+    them, so that the write alone fails."""
     await system.start(sweepers=0)
-    store = system.backend.servers[0]
     async with Node(system.ws) as node:
-        store.pause()
-        try:
+        with trouble(system.backend.servers):
             answer = await node.register(node_id="node-UNTAKEN0")
-        finally:
-            store.resume()
         assert answer["type"] == "node_error"
         assert answer["code"] == "UNAVAILABLE"
         assert answer["details"]["retry_after_ms"] > 0

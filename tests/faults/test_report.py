@@ -43,9 +43,9 @@ def test_a_broken_law_is_counted_and_its_world_stands_out() -> None:
     assert "**failed**" in row
 
 
-def test_a_world_that_did_not_settle_is_not_left_out() -> None:
-    page = document([Line("C", False, None, 20.0, "Alone", 1)], took_s=1)
-    assert "| C | | **did not settle** |" in page
+def test_a_world_that_did_not_settle_is_not_left_out_nor_is_its_seed() -> None:
+    page = document([Line("C", False, None, 20.0, "Alone", 1, "4711")], took_s=1)
+    assert "| C | | **did not settle** | | | | | 20 | 4711 |" in page
     assert "0 passed, 1 failed" in page
 
 

@@ -30,6 +30,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.stores import StoreUnderTest
 from tests.support.launching import another_clock
 from tests.support.processes import Process, Processes
+from tests.support.users import BOTH, as_process, as_user
 from tests.support.versions import environment
 
 _STALE_MS = 2000  # an answer as old as this says nothing about now
@@ -49,11 +50,13 @@ class Part:
 
     def launch(self) -> None:
         """Starts the process, and does not wait until it is ready."""
-        url = f"redis://127.0.0.1:{self.store.port}/0" if self.store.port else ""
+        url = self._world.store.url
+        if self.store.port:
+            url = as_user(f"redis://127.0.0.1:{self.store.port}/0", BOTH)
         self.process = self._world.processes.start(
             self.module,
             self.port_variable,
-            {"redis_url": url or self._world.store.url},
+            {"redis_url": as_process(url, self.module)},
             self.environment,
         )
 

@@ -34,6 +34,7 @@ def mutants() -> Iterator[Mutant]:
             "written = await",
             f"connection.send(RegisterAck({_ACK}))\n            written = await",
         ),
+        keyword="not_acknowledged",
     )
     yield from guards(
         "gateway/session.py",
