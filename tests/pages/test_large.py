@@ -69,16 +69,16 @@ async def test_ten_thousand_machines_are_there_at_once_and_stay_smooth_in_a_stor
     while not storm.done():
         await search.press_sequentially("node-12", delay=60)
         await search.fill("")
-    since = await storm
+    since, lasted_s = await storm
     work = await stopwatch.work_since(page, begun)
     heard = await page.evaluate("window.heard")
     happened = await _events(city, since)
-    a_second = happened / work.over_ms * 1000
+    a_second = happened / lasted_s
     figures = {
         "first rows on the screen": f"{first:.0f} ms",
         "all listed, at the latest": f"{listed:.0f} ms",
         "long tasks while loading": str(loading),
-        "events in the storm": f"{happened}, {a_second:.0f} a second; {A_SECOND} were asked for",
+        "events in the storm": f"{happened} in {lasted_s:.1f} s, {a_second:.0f} a second",
         "of these on the page by its end": str(heard),
         "long tasks in the storm": str(work),
         "slowest key to the next frame": f"{work.slowest_input_ms:.0f} ms",
@@ -86,8 +86,8 @@ async def test_ten_thousand_machines_are_there_at_once_and_stay_smooth_in_a_stor
     keep(f"{COUNT} machines, one browser, gateways, sweeper and store on one machine", figures)
     print(figures)
     assert first < 2000, figures
-    assert a_second > A_SECOND / 3, "the storm itself was too weak to say anything"
-    assert heard > 0.8 * happened, figures
+    assert a_second >= 0.9 * A_SECOND, f"the storm itself was too weak: {figures}"
+    assert heard >= 0.95 * happened, figures
     assert work.busy_ms < 0.6 * work.over_ms, figures
     assert work.longest_ms < 1000, figures
 
@@ -112,9 +112,9 @@ async def _events(city: Town, since: int) -> int:
         return sum(line.startswith("data:") for line in answer.text.splitlines())
 
 
-async def _storm(city: Town) -> int:
+async def _storm(city: Town) -> tuple[int, float]:
     """Machines degrade by three bad heartbeats and recover by a good one, so many a second.
-    Returns when it began, by the store's clock."""
+    Returns when it began, by the store's clock in ms, and how many seconds it lasted."""
     async with city.asking() as client:
         since = int((await client.get("/v1/fleet")).json()["now"])
     stormed = _stormed(city)
@@ -129,4 +129,4 @@ async def _storm(city: Town) -> int:
             for _ in range(3):
                 await city.beats(some, Verdict.SELF_REPORTED)
         await asyncio.sleep(max(0.0, begun + second + 1 - time.monotonic()))
-    return since
+    return since, time.monotonic() - begun
