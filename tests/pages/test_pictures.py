@@ -37,7 +37,7 @@ ILL, DRAINED = "node-103", "node-111"
 PAGES = {
     "fleet": ("/?group=gpu", "tr[data-node]"),
     "node": (f"/nodes/{ILL}", "#timeline li"),
-    "owner": ("/mine?owner=x", "li[data-node]:nth-of-type(12):has-text('What to do')"),
+    "owner": ("/mine?owner=x", "li[data-node]:nth-of-type(9):has-text('What to do')"),
     "select": ("/select?kind=nmt&src_lang=zh&tgt_lang=en&labels=region%3Deu-west", "#nearest li"),
     "events": ("/events", ".events > li"),
 }

@@ -130,6 +130,8 @@ export const WORDS = {
   copied: ["Copied", "已复制"],
   marked: ["Marked: copy with Ctrl-C", "已选中：请按 Ctrl-C 复制"],
   and_more: ["and {count} more", "还有 {count} 个"],
+  show_all: ["Show all {count}", "显示全部 {count} 台"],
+  show_few: ["Show fewer", "收起"],
 
   token_title: ["This gateway asks for a token", "此网关需要令牌"],
   token_text: [
