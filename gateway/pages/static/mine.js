@@ -12,8 +12,9 @@ import { lang, word } from "./words.js";
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
+const LEAST_MS = 60_000; // of time that a bar stands for
 const EXPLAIN_MS = 5000;
-const FEW = 10; // of those in need, until more are asked for: the last 24 hours stay in sight
+const FEW = 5; // of those in need, until more are asked for: the last 24 hours stay in sight
 const MOST = 100; // each costs a request
 const BARS = 100;
 const URGENT = ["degraded", "offline", "registering", "draining"];
@@ -173,7 +174,7 @@ export function show(page, { me }) {
     });
     const all = sum(found.flatMap(({ pieces }) => pieces));
     // A young fleet's few minutes would be a sliver of a day: the bars begin where something is known.
-    const from = Math.min(to - HOUR_MS, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
+    const from = Math.min(to - LEAST_MS, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
     found.sort((a, b) => (a.total.share ?? 2) - (b.total.share ?? 2));
     return [h("div.row", {}, h("h2.grow", {}, word("uptime"), from > to - DAY_MS + HOUR_MS ? ` · ${word("known_since", { at: instant(from) })}` : ""),
       h("div.legend", {}, KINDS.map((kind) => h("span.key", {}, h(`i.u-${kind}`), word(LABELS[kind]))))),
