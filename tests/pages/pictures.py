@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -18,8 +19,7 @@ def keep(
     """Writes a picture with a palette. Raises ValueError if even few colours are too many bytes."""
     picture = Image.open(io.BytesIO(screenshot)).convert("RGB")
     for colours in _COLOURS:
-        # Rare colours count as much as common ones: a status is often a small spot.
-        small = picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small = picture.quantize(palette=_palette(picture, colours), dither=Image.Dither.NONE)
         out = io.BytesIO()
         small.save(out, "PNG", optimize=True)
         if out.tell() <= most_bytes:
@@ -28,3 +28,15 @@ def keep(
             path.write_bytes(out.getvalue())
             return path
     raise ValueError(f"{name} has {out.tell()} bytes with {_COLOURS[-1]} colours")
+
+
+def _palette(picture: Image.Image, colours: int) -> Image.Image:
+    """The commonest colours as they are, such as the ground; the others so that rare ones count as
+    much as common ones: a status is often a small spot."""
+    few = colours // 4
+    counted: Any = picture.getcolors(picture.width * picture.height)
+    common = [colour for _, colour in sorted(counted, key=lambda one: one[0], reverse=True)[:few]]
+    rest = picture.quantize(colours - few, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    made = Image.new("P", (1, 1))
+    made.putpalette([*(part for colour in common for part in colour), *rest[: 3 * (colours - few)]])
+    return made

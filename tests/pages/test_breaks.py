@@ -54,6 +54,8 @@ async def test_a_gateway_is_killed_and_comes_back(system: System, visit: Visit) 
     await expect(page.locator("#link")).to_have_text("reconnecting…")
     await expect(page.locator("#page")).to_have_attribute("data-stale", "")
     await expect(page.locator("#banners")).to_contain_text("Not live: this is how it was")
+    # Read aloud when it comes; the banner itself, whose time goes on, is not.
+    await expect(page.get_by_role("status").filter(has_text="Not live")).to_have_id("aloud")
     await expect(visitor.row("before")).to_be_visible()
     opacity = "element => Number(getComputedStyle(element).opacity)"
     assert await page.locator(".live:has(table)").evaluate(opacity) < 0.8

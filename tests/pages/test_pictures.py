@@ -37,7 +37,7 @@ ILL, DRAINED = "node-103", "node-111"
 PAGES = {
     "fleet": ("/?group=gpu", "tr[data-node]"),
     "node": (f"/nodes/{ILL}", "#timeline li"),
-    "owner": ("/mine?owner=x", "li[data-node]:nth-of-type(12):has-text('What to do')"),
+    "owner": ("/mine?owner=x", "li[data-node]:nth-of-type(5):has-text('What to do')"),
     "select": ("/select?kind=nmt&src_lang=zh&tgt_lang=en&labels=region%3Deu-west", "#nearest li"),
     "events": ("/events", ".events > li"),
 }
@@ -101,10 +101,17 @@ async def test_states_have_their_pictures(shown: Town, visit: Visit) -> None:
     await expect(chinese.page.locator("tr[data-node]").first).to_be_visible()
     keep("fleet-chinese", await chinese.page.screenshot())
 
+    day = await visit(f"{shown.http}/mine?owner=x", token=token("reader"))
+    uptime = day.page.get_by_role("region", name="Last 24 hours")
+    await expect(uptime.locator(".bar .u-theirs").first).to_be_visible()
+    await uptime.evaluate("card => scrollBy(0, card.getBoundingClientRect().top - 330)")
+    keep("owner-day-light-desktop", await day.page.screenshot())
+
     stale = await visit(shown.http, token=token("reader"))
     stale.expects("ERR_")
     await expect(stale.page.locator("tr[data-node]").first).to_be_visible()
     admin.expects("ERR_")
+    day.expects("ERR_")
     shown.gateways[0].kill()
     await expect(stale.page.locator("#banners")).to_contain_text("Not live")
     keep("reconnecting-light-desktop", await stale.page.screenshot())
@@ -112,7 +119,7 @@ async def test_states_have_their_pictures(shown: Town, visit: Visit) -> None:
 
 def test_all_pictures_together_are_small() -> None:
     found = list(DIRECTORY.glob("*.png"))
-    assert len(found) >= 4 * len(PAGES) + 4
+    assert len(found) >= 4 * len(PAGES) + 5
     assert sum(path.stat().st_size for path in found) <= MOST_BYTES_IN_ALL
 
 

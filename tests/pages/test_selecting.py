@@ -24,6 +24,10 @@ async def test_a_form_says_who_matches_and_why_the_others_do_not(town: Town, vis
     await page.keyboard.press("Enter")
     matches = page.locator("#matches")
     await expect(matches).to_contain_text(f"{found['matching']} of {found['examined']}")
+    # What is read aloud is how many, not the tables.
+    said = f"{found['matching']} of {found['examined']} match"
+    await expect(page.locator("#verdict")).to_have_text(said)
+    await expect(page.locator("[aria-live]")).to_have_count(0)
     for reason, count in found["reasons"].items():
         line = page.locator(f'#excluded li[data-reason="{reason}"]')
         await expect(line.locator("b")).to_have_text(str(count))

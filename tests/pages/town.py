@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Town:
     machines: Machines
     gateways: list[Process]
     ids: list[str]
+    cards: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     async def begin(cls, directory: Path, backend: Backend, **settings: Any) -> Town:
@@ -123,6 +124,7 @@ class Town:
 
     async def _moves_in(self, node_id: str, chance: random.Random) -> None:
         name, memory, count = chance.choice(KINDS)
+        self.cards[node_id] = count
         labels = {"region": chance.choice(REGIONS)}
         if chance.random() < 0.5:
             labels["owner"] = chance.choice(OWNERS)
@@ -175,17 +177,31 @@ class Town:
 
     def _beat_of(self, node_id: str, verdict: Verdict, chance: random.Random) -> Beat:
         percent, jobs = chance.randrange(5, 95), chance.randrange(3)
+        cards = self.cards.get(node_id, 1)
         usage = {
             "cpu_percent": percent / 2,
             "gpu_percent": percent,
             "mem_percent": 40,
             "running_jobs": jobs,
+            "gpus": [self._card(place, percent, verdict) for place in range(cards)],
         }
         report = msgspec.msgpack.encode({"resource_usage": usage})
         beat: Beat = self.machines.fleet.beat_of(
             node_id, verdict=verdict, report=report, jobs=jobs, capacity=4
         )
         return beat
+
+    @staticmethod
+    def _card(place: int, percent: int, verdict: Verdict) -> dict[str, Any]:
+        """One card as a heartbeat reports it; a machine with one that is well is not unfit."""
+        ill = verdict is Verdict.GPU_UNAVAILABLE
+        return {
+            "index": place,
+            "healthy": not ill,
+            "memory_used_gb": round(percent / 8, 1),
+            "temperature_c": 40 + percent // 3 + place,
+            **({"reason": "fell off the bus"} if ill else {}),
+        }
 
 
 async def _some_at_once(acts: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -129,6 +129,8 @@ function around() {
     h("div.banner", { "data-banner": name },
       h("div", {}, h("strong", {}, word(`${name}_title`, values)), name === "gap" ? null : word(`${name}_text`, values)),
       doable(to_do))));
+  // A banner's times go on; it is read aloud when it comes, and no more.
+  refill(at("aloud"), [lang(), shown_.map(({ name }) => name)], () => shown_.map(({ name, values }) => `${word(`${name}_title`, values)}. `));
 }
 
 function doable(to_do) {

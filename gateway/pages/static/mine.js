@@ -12,8 +12,10 @@ import { lang, word } from "./words.js";
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
+const LEAST_MS = 60_000; // of time that a bar stands for
 const EXPLAIN_MS = 5000;
-const SHOWN = 20; // of those in need at once; each costs a request
+const FEW = 5; // of those in need, until more are asked for: the last 24 hours stay in sight
+const MOST = 100; // each costs a request
 const BARS = 100;
 const URGENT = ["degraded", "offline", "registering", "draining"];
 const LABELS = { up: "up", theirs: "down_theirs", ours: "down_ours", planned: "down_planned", unknown: "unknown_time" };
@@ -24,10 +26,11 @@ export function show(page, { me }) {
     return {};
   }
   const owner = me.owner ?? new URLSearchParams(location.search).get("owner") ?? "";
-  const head = h("div.row");
+  const title = h("div.row");
+  const told = h("p");
   const needs = h("section.card", { "aria-label": word("need_you") });
   const bars = h("section.card.live", { "aria-label": word("uptime") });
-  fill(page, head, owner ? [needs, bars, codes()] : null);
+  fill(page, h("div", {}, title, told), owner ? [needs, bars, codes()] : null);
   document.title = `${owner ? word("owner_of", { owner }) : word("owner_page")} · ${word("title")}`;
 
   const why = new Map(); // id → the explanation, newest
@@ -36,6 +39,7 @@ export function show(page, { me }) {
   let outages = [];
   let read = false;
   let over = false;
+  let unfolded = false;
 
   const mine = () => [...state.rows.values()].filter((row) => row.labels.owner === owner)
     .sort((a, b) => (a.node_id < b.node_id ? -1 : 1));
@@ -75,7 +79,7 @@ export function show(page, { me }) {
     again = asking;
     if (asking) return;
     asking = true;
-    for (const row of inNeed(mine()).slice(0, SHOWN)) {
+    for (const row of inNeed(mine()).slice(0, most())) {
       try {
         why.set(row.node_id, await get(`/v1/nodes/${encodeURIComponent(row.node_id)}/explain`));
       } catch {
@@ -91,11 +95,13 @@ export function show(page, { me }) {
   function draw() {
     if (over) return;
     const rows = mine();
-    refill(head, [lang(), owner, state.listed, rows.map((row) => row.status), owner ? 0 : owners()], () => [
+    // Apart from the counts: a list that is open is not closed because a machine's status changed.
+    refill(title, [lang(), me.owner ? 0 : owners()], () => [
       h("h1.grow", {}, owner ? word(me.owner ? "owner_page" : "owner_of", { owner }) : word("owner_all")),
-      me.owner ? h("span.tag", {}, `owner=${owner}`) : chooser(),
-      h("p.whole", {}, !owner ? word(owners().length || !state.listed ? "owner_pick" : "no_owners")
-        : !state.listed ? word("loading") : rows.length ? told(rows) : word("empty_owner", { owner }))]);
+      me.owner ? h("span.tag", {}, `owner=${owner}`) : chooser()]);
+    const counted = !owner ? word(owners().length || !state.listed ? "owner_pick" : "no_owners")
+      : !state.listed ? word("loading") : rows.length ? count(rows) : word("empty_owner", { owner });
+    refill(told, counted, () => counted);
     if (!owner) return;
     drawNeeds(rows);
     const minute = Math.floor(storeNow() / 10_000);
@@ -111,21 +117,30 @@ export function show(page, { me }) {
     return h("label", {}, word("owner_choose"), pick);
   }
 
-  const told = (rows) => {
+  const count = (rows) => {
     const ready = rows.filter((row) => row.status === "ready").length;
     return word("mine_told", { ready, total: rows.length });
   };
 
   function drawNeeds(rows) {
     const open = inNeed(rows);
-    const shown = open.slice(0, SHOWN).map((row) => ({ row, why: why.get(row.node_id) }));
+    const shown = open.slice(0, most()).map((row) => ({ row, why: why.get(row.node_id) }));
     const key = shown.map(({ row, why: one }) => [row.node_id, row.version, one?.status, one?.summary, one?.to_do, one?.waits_for?.text]);
-    refill(needs, [lang(), state.listed, rows.length, key], () => [
+    refill(needs, [lang(), state.listed, rows.length, open.length, unfolded, key], () => [
       h("h2", {}, word("need_you"), open.length ? ` · ${open.length}` : ""),
       open.length ? h("ul.plain", {}, shown.map(({ row, why: one }) => need(row, one)))
         : h("p", {}, rows.length ? word("all_fine") : state.listed ? word("empty_owner", { owner }) : word("loading")),
-      open.length > SHOWN ? h("p.soft", {}, word("and_more", { count: open.length - SHOWN })) : null]);
+      open.length > FEW ? fold(open.length) : null,
+      unfolded && open.length > MOST ? h("p.soft", {}, word("and_more", { count: whole(open.length - MOST) })) : null]);
     tick();
+  }
+
+  const most = () => (unfolded ? MOST : FEW);
+
+  function fold(count) {
+    const press = () => { unfolded = !unfolded; draw(); explain(); };
+    const label = unfolded ? word("show_few") : word("show_all", { count: whole(count) });
+    return h("button", { type: "button", id: "fold", "aria-expanded": String(unfolded), onclick: press }, label);
   }
 
   /** What its owner can mend comes first, what only we can last. */
@@ -159,7 +174,7 @@ export function show(page, { me }) {
     });
     const all = sum(found.flatMap(({ pieces }) => pieces));
     // A young fleet's few minutes would be a sliver of a day: the bars begin where something is known.
-    const from = Math.min(to - HOUR_MS, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
+    const from = Math.min(to - LEAST_MS, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
     found.sort((a, b) => (a.total.share ?? 2) - (b.total.share ?? 2));
     return [h("div.row", {}, h("h2.grow", {}, word("uptime"), from > to - DAY_MS + HOUR_MS ? ` · ${word("known_since", { at: instant(from) })}` : ""),
       h("div.legend", {}, KINDS.map((kind) => h("span.key", {}, h(`i.u-${kind}`), word(LABELS[kind]))))),

@@ -134,7 +134,7 @@ function hardware(story) {
   };
   const soft = () => h("span.soft", {}, "–");
   const columns = [
-    [word("hardware"), (gpu) => gpu.name],
+    [word("gpu_model"), (gpu) => gpu.name],
     [word("memory"), (gpu, now) => (now.memory_used_gb === undefined ? `${gpu.memory_gb} GiB` : `${now.memory_used_gb} / ${gpu.memory_gb} GiB`)],
     told.gpu_load && [word("gpu_load"), (_, __, load) => (load === undefined ? soft()
       : [h("meter", { min: 0, max: 100, value: load, "aria-label": word("gpu_load") }), `${Math.round(load)} %`])],

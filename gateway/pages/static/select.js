@@ -18,7 +18,9 @@ export function show(page) {
   let over = false;
   const inputs = {};
   const said = h("p.bad", { role: "alert", id: "said" });
-  const answer = h("div.answer.live", { id: "answer", "aria-live": "polite" });
+  const answer = h("div.answer.live", { id: "answer" });
+  // The tables are there to be read; only how many match is said.
+  const verdict = h("p.hidden", { role: "status", id: "verdict" });
   const shell = h("div", { id: "curl" });
   const languages = h("datalist", { id: "languages" });
 
@@ -46,7 +48,7 @@ export function show(page) {
       h("button.first", {}, word("find"))), said, languages);
 
   fill(page, h("h1", {}, word("select_page")), h("p.soft", {}, word("select_help")),
-    h("section.card", { "aria-label": word("needs") }, h("h2", {}, word("needs")), form), answer,
+    h("section.card", { "aria-label": word("needs") }, h("h2", {}, word("needs")), form), verdict, answer,
     h("section.card", {}, h("h2", {}, word("same_by_curl")), shell));
   suit();
 
@@ -83,12 +85,14 @@ export function show(page) {
       if (over || mine !== asked) return;
       const { parameter, expected } = problem.document ?? {};
       said.textContent = parameter ? word("wrong_field", { field: parameter, expected }) : word("failed", { title: problem.message });
+      verdict.textContent = "";
       answer.replaceChildren();
     }
   }
 
   function result(found) {
     const counts = { count: whole(found.matching), total: whole(found.examined) };
+    verdict.textContent = word("matches_of", counts);
     fill(answer, h("section.card", { id: "matches" },
       h("div.row", {}, h("h2.grow", {}, word("matches")), h("span.soft", {}, clockTime(found.now))),
       h("p.verdict", { class: found.matching ? "verdict s-ready" : "verdict bad" }, h("strong.big", {}, word("matches_of", counts)),

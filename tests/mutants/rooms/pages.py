@@ -98,12 +98,14 @@ def mutants() -> Iterator[Mutant]:
     )
     yield from guards(
         f"{_STATIC}/mine.js",
-        _browser("owner"),
+        _browser("owner", "many_in_need"),
         (
             "what happens now",
             "if (ids.some((id) => state.rows.get(id)?.labels.owner === owner)) explain();",
             "",
         ),
+        ("a long list is folded", "(unfolded ? MOST : FEW)", "MOST"),
+        ("a list that is open stays", "me.owner ? 0 : owners()]", "state.changes]"),
         ("whose they are", "filter((row) => row.labels.owner === owner)", "filter(() => true)"),
         prefix="pages, owner",
     )
@@ -145,4 +147,33 @@ def mutants() -> Iterator[Mutant]:
         ("nothing inline", "</body>", "<script>document.title</script></body>"),
         ("nothing foreign", "</body>", '<img alt="" src="http://example.org/a.png"></body>'),
         prefix="pages, document",
+    )
+    yield from guards(
+        f"{_STATIC}/main.js",
+        _browser("brake"),
+        (
+            "the brake is an admin's",
+            'if (to_do !== "release" || me?.role !== "admin" || me.owner) return null;',
+            'if (to_do !== "release") return null;',
+        ),
+        prefix="pages, main",
+    )
+    yield from guards(
+        f"{_STATIC}/banners.js",
+        _browser("brake"),
+        ("the brake", "  if (brake) {", "  if (false) {"),
+        prefix="pages, banners",
+    )
+    yield from guards(
+        f"{_STATIC}/uptime.js",
+        _browser("whose_fault"),
+        ("an outage of ours", "event.detail?.ms : 0", "0 : 0"),
+        prefix="pages, uptime",
+    )
+    yield from guards(
+        f"{_STATIC}/node.js",
+        _browser("machine"),
+        ("a card that is ill", "const healthy = now.healthy", "const healthy = true"),
+        ("takeovers", "CONNECTS.has(event.type)", "false"),
+        prefix="pages, node",
     )
