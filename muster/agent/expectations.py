@@ -29,6 +29,7 @@ _ZH: Mapping[str, str] = {
     "one of them": "其中之一",
     "none": "未给出",
     "a file that can be read": "可以读取的文件",
+    "a file, as certificate and key go together": "一个文件：证书与私钥须同时给出",
     "a token in it": "内有令牌的文件",
     "an empty file": "空文件",
     "a directory that can be written": "可以写入的目录",

@@ -187,22 +187,22 @@ async def test_a_failing_beat_of_a_ready_node_is_marked_and_a_passing_one_is_not
 
 
 async def test_a_gap_of_more_than_two_intervals_is_one_failure_before_the_verdict(
-    quick: Registry,
+    registry: Registry,
 ) -> None:
-    fleet = Fleet(quick)
+    fleet = Fleet(registry)
     await fleet.register(
-        arrived=quick.clock.monotonic() - 2.5 * quick.settings.heartbeat_interval_s
+        arrived=registry.clock.monotonic() - 2.5 * registry.settings.heartbeat_interval_s
     )
     await fleet.beat()
     assert (await fleet.facts()).window == "Pb"
 
 
-async def test_a_gap_nobody_observed_is_no_failure(quick: Registry) -> None:
-    fleet = Fleet(quick)
+async def test_a_gap_nobody_observed_is_no_failure(registry: Registry) -> None:
+    fleet = Fleet(registry)
     await fleet.register(
-        arrived=quick.clock.monotonic() - 2.5 * quick.settings.heartbeat_interval_s
+        arrived=registry.clock.monotonic() - 2.5 * registry.settings.heartbeat_interval_s
     )
-    await quick.store.client.incrby(quick.keys.unobserved(partition_of("node-A")), 60_000)
+    await registry.store.client.incrby(registry.keys.unobserved(partition_of("node-A")), 60_000)
     await fleet.beat()
     assert (await fleet.facts()).window == "P"
 

@@ -88,6 +88,8 @@ class Checker:
         able = any(p.able_throughout(at - self._timeout, at) for p in pages)
         if not heard and not able:
             return ""
+        if not able and at - self._last_through(pages, at) >= self._timeout - ROUND_MS:
+            return ""  # it is gone, and spoke last to a gateway that could not hear
         evidence = json.loads(event["evidence"] or "{}")
         silent_elsewhere = at - self._last_through(pages, at)
         if evidence.get("blame") == "platform" and self._out_of_order(pages, at):

@@ -70,14 +70,18 @@ class Standalone:
 
 class BehindSentinel:
     """A primary and two replicas behind three sentinels; `clock_offset_s` is how far the clock of
-    the replica is off that is promoted first."""
+    the replica is off that is promoted first. As docs/operations.md has it, a primary without a
+    replica takes no writes, unless `alone`: two failovers in a row leave two primaries for a while,
+    and what the one acknowledges that must give way is lost."""
 
     port = 0
 
-    def __init__(self, directory: Path, clock_offset_s: float = 0.0) -> None:
+    def __init__(
+        self, directory: Path, clock_offset_s: float = 0.0, *, alone: bool = False
+    ) -> None:
         self.store = SentinelStore.start(
             directory,
-            extra=_with_users(directory),
+            extra=[*_with_users(directory), *(() if alone else ("--min-replicas-to-write", "1"))],
             clock_offsets_s={1: clock_offset_s} if clock_offset_s else None,
         )
 

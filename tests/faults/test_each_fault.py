@@ -190,7 +190,9 @@ async def test_promoted_replica_that_lost_the_last_second(
     world: MakeWorld, judged: Judge, tmp_path: Path, clock_offset_s: float
 ) -> None:
     """Sentinel: the promoted replica lost the last seconds; its clock is {clock_offset_s} s off."""
-    w = await world(store=BehindSentinel(tmp_path / "sentinel", QUICK.s(clock_offset_s)))
+    w = await world(
+        store=BehindSentinel(tmp_path / "sentinel", QUICK.s(clock_offset_s), alone=True)
+    )
     await w.suffer(faults.LastSecondLost())
     await judged(w)
 

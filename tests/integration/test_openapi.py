@@ -30,7 +30,7 @@ TOKEN = "token-of-the-generator-0123456789abcdef"
 READY_LEAST = 3
 ENDLESS = [endpoint for endpoint in TABLE if endpoint.streams]
 """What is generated is read to its end: streams are asked in `tests/api/test_watching.py`."""
-EXAMPLES = 25
+EXAMPLES = 10
 """Generated requests for each operation and phase."""
 
 

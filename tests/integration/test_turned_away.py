@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -218,6 +219,27 @@ async def _flood(port: int, one: bytes, over: asyncio.Event) -> None:
 def _memory_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+async def test_messages_past_what_a_socket_may_send_are_taken_at_a_pace_and_the_rest_waits(
+    system: System,
+) -> None:
+    await system.start(sweepers=0, messages_burst=10, messages_per_s=1.0)
+
+    async def refused() -> float:
+        said = await metrics(system.http)
+        return sum(map(float, re.findall(r"^muster_node_errors_total\{.*\} (\S+)$", said, re.M)))
+
+    async with wire(system.gateways[0].port) as flooder:
+        await flooder.upgrade()
+        await flooder.send(frame(b'{"type":"node_heartbeat"}') * 2000)
+
+        async def answered() -> bool:
+            return await refused() >= 20
+
+        await until(answered, "the first are answered")
+        await asyncio.sleep(0.5)
+        assert await refused() < 200  # four times what it may send, and not all of it
 
 
 async def test_pongs_nobody_reads_do_not_pile_up(system: System) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Life, Stage
 
-EXAMPLES, STEPS = 50, 40  # of the short play
+EXAMPLES, STEPS = 36, 40  # of the short play
 
 
 def play(
