@@ -117,7 +117,7 @@ function reasons(points) {
 const card = (title, ...children) => [h("h2", {}, title), children];
 
 function table(names, rows) {
-  return h("div.wide", {}, h("table", {},
+  return h("div.wide", { tabindex: 0 }, h("table", {},
     h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
 }
