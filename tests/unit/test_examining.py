@@ -124,3 +124,12 @@ def test_findings_are_sorted_from_bad_to_good() -> None:
     )
     levels = [LEVELS.index(f.level) for f in made.findings]
     assert levels == sorted(levels, reverse=True)
+
+
+def test_who_runs_is_not_judged_while_nobody_can_write_that_they_do() -> None:
+    def checked(refused: str) -> set[str]:
+        seen = replace(WELL, store=replace(WELL_STORE, sweepers=0, gateways=0), refused=refused)
+        return {found.check for found in diagnosis("gw1", seen).findings}
+
+    assert {"sweepers", "gateways"} <= checked("")
+    assert not {"sweepers", "gateways"} & checked("used memory > 'maxmemory'")
