@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 up: env ## the whole system in the foreground; Ctrl-C ends it
 	@exec $(BIN)/muster up $(ARGS)
 
-test: env ## all tests, six at a time (about twelve minutes)
+test: env ## all tests, six at a time (about ten minutes)
 	$(BIN)/python -m pytest tests -n 6 --dist worksteal $(ARGS)
 
 lint: env ## style, format, types
