@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.faults.book import Answer, Book, Event, Heard, Page, Sent, Span
+from tests.faults.book import Answer, Blame, Book, Event, Heard, Page, Sent, Span
 from tests.faults.checker import Checker
 from tests.faults.eye import Record
 from tests.faults.pace import QUICK
@@ -145,3 +145,23 @@ def test_what_a_store_lost_is_missed_once_its_machine_beat_again(
     no_record(case)
     case.book.losses.append(Span(CAME_AT, case.page.sent[-1].at + after_ms))
     assert ("lost registration: no record" not in case.breaches()) is excused
+
+
+@pytest.mark.parametrize(("paused", "dead", "broken"), [(1, 1, 0), (0, 1, 1), (1, 0, 1)])
+def test_only_a_dead_machine_that_spoke_last_to_a_paused_gateway_may_have_gone_unheard(
+    paused: int, dead: int, broken: int
+) -> None:
+    case = Case.sound()
+    timeout = round(QUICK.timeout_s * 1000)
+    spoke = ASKED_AT + 2000
+    case.page.sent.append(Sent(spoke, "node_heartbeat", 1, able=True))
+    if paused:
+        case.book.blames.append(Blame(0, spoke - 500, spoke + 500))
+    if dead:
+        case.page.able[-1].end = spoke + 1000
+    gone = {"type": "transition", "id": NODE, "from": "ready", "to": "offline"}
+    gone |= {"reason": "heartbeat_timeout", "evidence": "{}"}
+    at = ASKED_AT + timeout + 100
+    case.book.events.append(Event("9-0", 0, at, at, gone))
+    found = Checker(case.book, QUICK, case.records).falsely_offline()
+    assert len(list(found)) == broken
