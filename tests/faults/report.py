@@ -31,7 +31,8 @@ that keeps its own book of everything it sent and was told. While each fault las
 store, with every event, and with what `select` answered all the time through every gateway:
 
 1. nobody was called offline who was able and heard within the time-out (machines of a gateway that
-   itself could not work may be, after its grace, and then the platform is blamed);
+   itself could not work may be, after its grace, and then the platform is blamed; a dead one may be
+   sooner if it spoke last to a gateway that was paused, as nobody knows when that came);
 2. nobody was selected who had not shown life within the time-out, or had been told that it is not
    ready;
 3. no acknowledged registration is missing, and no machine lost its name;
