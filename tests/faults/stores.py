@@ -71,8 +71,8 @@ class Standalone:
 class BehindSentinel:
     """A primary and two replicas behind three sentinels; `clock_offset_s` is how far the clock of
     the replica is off that is promoted first. As docs/operations.md has it, a primary without a
-    replica takes no writes, unless `alone`: two failovers in a row may leave two primaries for a while,
-    and what the one acknowledges that must give way is lost."""
+    replica takes no writes, unless `alone`: two failovers in a row may leave two primaries for a
+    while, and what the one acknowledges that must give way is lost."""
 
     port = 0
 
