@@ -101,7 +101,7 @@ export function show(page) {
   function draw() {
     figures.update(view.status || "all");
     const { gateways, sweepers, watch } = state.numbers ?? {};
-    watched.textContent = watch ? `${word("gateways")} ${gateways} · ${word("sweepers")} ${sweepers} · ${word("unobserved_note", { time: duration(watch.unobserved_ms) })}` : "";
+    watched.textContent = watch ? `${word("gateways", { count: gateways })} · ${word("sweepers", { count: sweepers })} · ${word("unobserved_note", { time: duration(watch.unobserved_ms) })}` : "";
     const rows = [...state.rows.values()].filter(meets);
     if (dirty) {
       map.draw(rows, GROUPS[view.group], (id) => state.rows.get(id));

@@ -2,7 +2,7 @@
 
 import { ask, get } from "./api.js";
 import { fill, h, refill } from "./dom.js";
-import { badge, cards } from "./row.js";
+import { badge, cards, tags } from "./row.js";
 import { brief, clockTime, duration, whole } from "./format.js";
 import { state } from "./link.js";
 import { CEILINGS, body, curl, fromAddress, query, toAddress, unreadable } from "./needs.js";
@@ -170,7 +170,6 @@ export function show(page) {
 }
 
 const link = (id) => h("a.mono", { href: `/nodes/${encodeURIComponent(id)}` }, id);
-const tags = (labels) => Object.entries(labels).map(([name, value]) => h("span.tag", {}, `${name}=${value}`));
 
 function value(given) {
   const [[name, test] = []] = Object.entries(given ?? {});

@@ -158,8 +158,8 @@ export const WORDS = {
   all: ["all", "全部"],
   machines: ["machines", "节点"],
   selectable: ["may be given work", "可分配任务"],
-  gateways: ["gateways:", "网关："],
-  sweepers: ["sweepers:", "sweeper："],
+  gateways: ["gateways: {count}", "网关：{count}"],
+  sweepers: ["sweepers: {count}", "sweeper：{count}"],
   history_label: ["{status}: {count}, in the last minutes from {least} to {most}", "{status}：{count}，近几分钟在 {least} 与 {most} 之间"],
   map: ["Map of all machines", "全部节点图"],
   map_help: [
@@ -263,6 +263,7 @@ export const WORDS = {
   by_operator: ["by an operator", "管理员"],
   connection: ["Connection", "连接"],
   last_beat: ["Last heartbeat", "最近心跳"],
+  few_s: ["a few seconds", "几秒"],
   ago: ["{time} ago", "{time} 前"],
   session: ["Session", "会话"],
   address: ["Address", "地址"],
