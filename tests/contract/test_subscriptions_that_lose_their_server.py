@@ -17,20 +17,22 @@ from registry.store import Store
 from registry.subscription import Subscription
 from tests.support.clusters import ReplicatedCluster
 from tests.support.fleet import until
+from tests.support.users import BOTH, as_user, with_users
 
 CHANNELS = Keys("test").gateway_channels("gw1")
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicatedCluster]:
-    made = ReplicatedCluster.start(tmp_path_factory.mktemp("listening"))
+    directory = tmp_path_factory.mktemp("listening")
+    made = ReplicatedCluster.start(directory, extra=with_users(directory))
     yield made
     made.kill()
 
 
 @pytest_asyncio.fixture
 async def store(cluster: ReplicatedCluster) -> AsyncIterator[Store]:
-    made = await Store.connect(cluster.url)
+    made = await Store.connect(as_user(cluster.url, BOTH))
     yield made
     await made.close()
 
@@ -58,7 +60,7 @@ class Ears:
 
 @pytest_asyncio.fixture
 async def ears(store: Store, cluster: ReplicatedCluster) -> AsyncIterator[Ears]:
-    speaker = await Store.connect(cluster.url)
+    speaker = await Store.connect(as_user(cluster.url, BOTH))
     async with Subscription(store, CHANNELS, watchdog_s=0.5) as subscription:
         made = Ears(subscription, speaker)
         await until(lambda: healthy(subscription), "the subscription hears itself")
