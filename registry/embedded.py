@@ -28,6 +28,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from registry.ports import free_port
+
 _LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 10.0
@@ -367,13 +369,6 @@ def _reply(line: Callable[[], bytes], read: Callable[[int], bytes]) -> Any:
     if kind == "*":
         return [_reply(line, read) for _ in range(int(rest))]
     raise StoreReplyError(f"not a reply: {head!r}")
-
-
-def free_port(host: str = _LOOPBACK) -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _lock(directory: Path) -> int:

@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 
 from bench.gateway import NotMeasuredError
-from muster.cli.children import Child, free_ports
+from muster.cli.children import Child
 from muster.cli.up import ask_ready
 from registry.embedded import EmbeddedStore
+from registry.ports import free_ports
 
 LAST = Path(__file__).resolve().parent / "last"
 
