@@ -98,7 +98,7 @@ sbom: env ## what Muster is made of, as CycloneDX: build/muster.cdx.json
 audit: ## known holes in what is locked; asks PyPI's database of advisories
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
-	build/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
+	build/audit/bin/python deploy/audit.py build/audit/bin/pip-audit $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)
