@@ -29,6 +29,7 @@ def test_a_short_soak_breaks_no_promise_and_keeps_what_it_saw(tmp_path: Path) ->
     assert len(samples) == 60
     assert counts.done == dict.fromkeys(counts.done, 2), counts.done
     assert len(counts.done) == 6
+    assert counts.secrets == 3  # the fleet's and both visitors'
     about = {
         "when": "today", "machine": "this one", "duration_s": 60.0, "load_average_at_the_end": 1
     }  # fmt: skip
@@ -48,4 +49,6 @@ def test_a_gateway_that_leaks_is_found(tmp_path: Path) -> None:
     for gateway in ("gateway 1", "gateway 2"):
         assert f"memory of {gateway} is flat" in broken
         assert f"descriptors of {gateway} beside its sockets are flat" in broken
-    assert not {what for what in broken if "sweeper" in what or "store" in what}
+    assert f"places that tell one of {counts.secrets} secrets" in broken
+    assert all("gateway" in place for place in counts.secrets_told)
+    assert not {what for what in broken if "sweeper" in what}

@@ -1,6 +1,7 @@
 """`python -m tests.soak.leaking`: a gateway with a leak put in on purpose, that a soak must find.
 
 Each beat of a clock keeps a piece of memory and a descriptor, as a list that is never emptied does.
+The secret it was given stands in its log.
 """
 
 from __future__ import annotations
@@ -24,5 +25,6 @@ def _leak() -> None:
 
 
 if __name__ == "__main__":
+    sys.stderr.write(f"{os.environ.get('MUSTER_SECRET')}\n")
     threading.Thread(target=_leak, daemon=True).start()
     sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tests.soak.chaos import Chaos, plan
 from tests.soak.fleet import Fleet
 from tests.soak.sample import Sample
 from tests.soak.sampler import Sampler
+from tests.soak.telling import secrets_told
 from tests.soak.verdict import Counts
 from tests.soak.visiting import Visitors
 from tests.soak.watching import StoreReader, Watcher
@@ -29,6 +31,7 @@ _STREAM_BLOCK = 100
 """A stream is shortened by whole blocks of so many entries."""
 
 _SETTLES_S = 20.0
+_TOKENS = 5
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ async def soaked(
             await _ended(load[1:])
             await _settled(fleet, store, watcher)
             counts = _counted(fleet, chaos, scheduler, visitors, watcher, store)
+            hidden = [made.environ["MUSTER_SECRET"], *visitors.tokens[:_TOKENS]]
+            counts.secrets_told = await secrets_told(made, hidden)
+            counts.secrets = len(hidden)
     finally:
         await _ended(load)
         await store.close()
@@ -192,6 +198,7 @@ def settings(speed: float) -> Mapping[str, str]:
     more = {
         "MUSTER_EVENTS_PER_PARTITION": str(EVENTS_PER_PARTITION),
         "MUSTER_LOG_LEVEL": "info",
+        "MUSTER_SECRET": secrets.token_hex(16),
     }
     if speed != 1:
         more |= {

@@ -66,6 +66,8 @@ class Counts:
     selections_unanswered: int = 0
     visits: int = 0
     tracebacks: int = 0
+    secrets: int = 0
+    secrets_told: list[str] = field(default_factory=list)
     stopped_late: int = 0
     own_lateness_p999_s: float | None = None
     events_bound: int = 0
@@ -212,7 +214,7 @@ def _cost(warm: Sequence[Sample]) -> Finding:
             spent = sum(p.cpu_s - before.parts[n].cpu_s for n, p in after.parts.items())
             costs.append(spent / after.beats * 1e6)
     half = len(costs) // 2
-    if half < _LEAST_SAMPLES // 2:
+    if half < _LEAST_SAMPLES:
         return Finding(what, "too few moments in which nothing was done", None)
     early, late = statistics.median(costs[:half]), statistics.median(costs[half:])
     text = f"{early:.0f} µs of all processes, then {late:.0f} µs; at most {_DEARER * early:.0f} µs"
@@ -277,6 +279,11 @@ def _processes(counts: Counts) -> list[Finding]:
     punctual = late is not None and late <= _OWN_PACE_S
     return [
         _none("tracebacks in logs", counts.tracebacks),
+        _none(
+            f"places that tell one of {counts.secrets} secrets",
+            len(counts.secrets_told),
+            f" ({counts.secrets_told[0]})" if counts.secrets_told else "",
+        ),
         _none("gateways that did not stop in time", counts.stopped_late),
         Finding(
             "the simulator kept its own pace",

@@ -22,6 +22,7 @@ class Visitors:
         self._urls = [f"ws://127.0.0.1:{port}/ws/node" for port in ports]
         self._speed = speed
         self.counts: Counter[str] = Counter()
+        self.tokens: list[str] = []
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -36,6 +37,8 @@ class Visitors:
                 async with Node(self._urls[visit % len(self._urls)]) as node:
                     ack = await node.register(**known, labels={LABEL: "visitor"})
                     if ack["type"] == "node_register_ack":
+                        if not known and node.token:
+                            self.tokens.append(node.token)
                         known = {"node_id": node.node_id, "node_token": node.token}
                         await node.beat()
                     self.counts[ack.get("code", "visits")] += 1

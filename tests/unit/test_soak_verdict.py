@@ -47,7 +47,7 @@ def well() -> Counts:
     return Counts(
         nodes=10_000, ready_at_the_end=10_000, silenced=700, called_offline=700,
         called_offline_p99_s=0.05, lost_gpu=700, called_degraded=700, events=50_000,
-        selections=18_000, own_lateness_p999_s=0.01, events_bound=22_784,
+        selections=18_000, own_lateness_p999_s=0.01, events_bound=22_784, secrets=6,
     )  # fmt: skip
 
 
@@ -129,6 +129,7 @@ COUNTED: dict[str, Counts] = {
     "selections unanswered, of 18000": replace(well(), selections_unanswered=1),
     "selections that found nobody": replace(well(), selections_nobody=1),
     "tracebacks in logs": replace(well(), tracebacks=1),
+    "places that tell one of 6 secrets": replace(well(), secrets_told=["a log"]),
     "gateways that did not stop in time": replace(well(), stopped_late=1),
     "the simulator kept its own pace": replace(well(), own_lateness_p999_s=2.0),
 }
