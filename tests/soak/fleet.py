@@ -82,10 +82,15 @@ class Fleet:
 
     @property
     def book(self) -> Book:
-        """What all saw. Raises OrderError if a process died."""
+        """What all saw. Raises OrderError if a process died: nobody would know of its nodes."""
         dead = [n for n, w in self.workers.items() if w.process.returncode is not None]
         if dead:
             raise OrderError(f"the processes of these nodes ended: {', '.join(dead)}")
+        return self.seen
+
+    @property
+    def seen(self) -> Book:
+        """What all saw until now or until they died."""
         return summed(worker.book for worker in self.workers.values())
 
     def waits(self) -> tuple[Waits, int]:

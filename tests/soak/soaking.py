@@ -79,16 +79,26 @@ async def soaked(
             load.append(asyncio.create_task(scheduler.run()))
             acting = asyncio.create_task(chaos.run(plan(asked.minutes)))
             load.append(acting)
-            await sampler.run(asked.every_s, asked.lasts_s)
-            await acting
-            await _ended(load[1:])
-            await _settled(fleet, store, watcher)
+            wrong = []
+            for step in (
+                sampler.run(asked.every_s, asked.lasts_s),
+                _done(acting),
+                _ended(load[1:]),
+                _settled(fleet, store, watcher),
+            ):
+                try:
+                    await step
+                except Exception as error:  # noqa: BLE001 - half an hour is not thrown away for it
+                    wrong.append(_said(error))
+                    tell(f"went wrong: {wrong[-1]}")
             counts = _counted(fleet, chaos, scheduler, visitors, watcher, store)
             hidden = [made.environ["MUSTER_SECRET"], *visitors.tokens[:_TOKENS]]
             counts.secrets_told = await secrets_told(made, hidden)
             counts.secrets = len(hidden)
+            counts.wrong = wrong
     finally:
-        await _ended(load)
+        with contextlib.suppress(Exception):  # it was told above
+            await _ended(load)
         await store.close()
         await fleet.end()
     counts.speed = asked.speed
@@ -107,6 +117,17 @@ async def _gathered(fleet: Fleet, asked: Soak, tell: Callable[[str], None]) -> N
             tell(f"gathering: {registered} of {fleet.nodes} registered, {ready} ready")
         if now - begun > within_s:
             raise NotMeasuredError(f"{ready} of {fleet.nodes} ready; {fleet.book.first_error}")
+
+
+def _said(error: Exception) -> str:
+    """An error in a line; of a group, its first."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
+async def _done(acting: asyncio.Task[None]) -> None:
+    await acting
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:
@@ -148,7 +169,7 @@ def _counted(
     watcher: Watcher,
     store: StoreReader,
 ) -> Counts:
-    book, asked = fleet.book, scheduler.counts
+    book, asked = fleet.seen, scheduler.counts
     lost, twice, events = _about_nodes(store, watcher)
     offline = book.spread("offline after the time-out")
     logs = [child.log_path for child in (*chaos.made.gateways, *chaos.made.sweepers)]

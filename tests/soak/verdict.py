@@ -66,6 +66,7 @@ class Counts:
     selections_unanswered: int = 0
     visits: int = 0
     tracebacks: int = 0
+    wrong: list[str] = field(default_factory=list)
     secrets: int = 0
     secrets_told: list[str] = field(default_factory=list)
     stopped_late: int = 0
@@ -283,6 +284,11 @@ def _processes(counts: Counts) -> list[Finding]:
             f"places that tell one of {counts.secrets} secrets",
             len(counts.secrets_told),
             f" ({counts.secrets_told[0]})" if counts.secrets_told else "",
+        ),
+        _none(
+            "errors of the soak itself",
+            len(counts.wrong),
+            f" ({counts.wrong[0]})" if counts.wrong else "",
         ),
         _none("gateways that did not stop in time", counts.stopped_late),
         Finding(

@@ -129,6 +129,7 @@ COUNTED: dict[str, Counts] = {
     "selections unanswered, of 18000": replace(well(), selections_unanswered=1),
     "selections that found nobody": replace(well(), selections_nobody=1),
     "tracebacks in logs": replace(well(), tracebacks=1),
+    "errors of the soak itself": replace(well(), wrong=["OrderError: a process ended"]),
     "places that tell one of 6 secrets": replace(well(), secrets_told=["a log"]),
     "gateways that did not stop in time": replace(well(), stopped_late=1),
     "the simulator kept its own pace": replace(well(), own_lateness_p999_s=2.0),
