@@ -42,3 +42,10 @@ def mutants() -> Iterator[Mutant]:
         ("all failures are looked at", "task.add_done_callback(_looked_at)", "pass"),
         keyword="begins_again or asked_why",
     )
+    yield from guards(
+        "registry/primary.py",
+        contract("one_primary_at_a_time"),
+        ("what broke asks the sentinels", "if not self.is_connected:", "if False:"),
+        ("what was in use follows", "if self.is_connected and named", "if False and named"),
+        keyword="",
+    )
