@@ -79,6 +79,7 @@ async def test_keys_alone_lead_to_a_machine_and_back(town: Town, visit: Visit) -
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="node-03")).to_be_visible()
     await expect(page.locator("#summary")).to_contain_text("degraded")
+    await expect(page.locator("#page")).to_be_focused()
     await page.go_back()
     await expect(page.get_by_role("searchbox")).to_have_value("node-03")
 
