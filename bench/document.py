@@ -148,7 +148,8 @@ def _promises(run: dict[str, Any]) -> str:
     broken = [f for f in run["verdict"]["findings"] if not f["kept"]]
     if not broken:
         return "every promise kept"
-    return "**broken:** " + "; ".join(f"{f['what']}: {f['found']}" for f in broken)
+    said = [f"{f['what']}: {f['found']}" for f in broken] + run.get("sweepers_blame", [])
+    return "**broken:** " + "; ".join(said)
 
 
 def _milliseconds(seconds: float | None) -> str:
