@@ -24,12 +24,13 @@ from bench.nodes import node_name, report
 from bench.scale.machine import LAST, header, keep
 from bench.scale.nodes import PATIENCE_S, connected
 from bench.store import Node, beat_all
-from muster.cli.children import Child, end_all, free_ports
+from muster.cli.children import Child, end_all
 from registry.embedded import EmbeddedCluster
 from registry.errors import StoreError
 from registry.keys import PARTITIONS, partition_of
 from registry.listing import Filter
 from registry.model import Status
+from registry.ports import free_ports
 from registry.registry import Registry
 from registry.requirement import Requirement
 from sweeper.repair import Repair
