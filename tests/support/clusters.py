@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.embedded import EmbeddedCluster, EmbeddedStore, StoreReplyError, free_port
+from registry.embedded import EmbeddedCluster, EmbeddedStore, StoreReplyError
+from registry.ports import free_port
 from tests.support.launching import find_touch, follows, lose_touch, said, wait_until
 from tests.support.users import with_users
 
