@@ -83,7 +83,7 @@ async def soaked(
             for step in (
                 sampler.run(asked.every_s, asked.lasts_s),
                 _done(acting),
-                _ended(load[1:]),
+                _ended(load[1:], watcher),
                 _settled(fleet, store, watcher),
             ):
                 try:
@@ -130,8 +130,10 @@ async def _done(acting: asyncio.Task[None]) -> None:
     await acting
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Ends them; what one of them died of is raised."""
+async def _ended(tasks: list[asyncio.Task[None]], watcher: Watcher | None = None) -> None:
+    """Ends them; what one of them died of is raised. From then on visitors are away for good."""
+    if watcher is not None:
+        watcher.visits_are_over = True
     left = set(tasks)
     while left:
         # Again and again: a library may take a cancellation for the end of its own wait.
