@@ -30,12 +30,17 @@ class TokenBucket:
 
     def take(self, now: float) -> int:
         """Takes one; 0 when there was one, else the milliseconds until there will be."""
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._per_s)
+        tokens, passed = self._tokens, now - self._at
+        if passed > 0:
+            tokens += passed * self._per_s
+            if tokens > self._burst:
+                tokens = self._burst
         self._at = now
-        if self._tokens >= 1:
-            self._tokens -= 1
+        if tokens >= 1:
+            self._tokens = tokens - 1
             return 0
-        return max(1, round((1 - self._tokens) / self._per_s * 1000))
+        self._tokens = tokens
+        return max(1, round((1 - tokens) / self._per_s * 1000))
 
 
 class Buckets:

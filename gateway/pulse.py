@@ -181,6 +181,10 @@ class Pulse:
     def _act(self, beat: Beat, answer: BeatAnswer) -> Coroutine[Any, Any, None] | None:
         connection = self._connection
         session = connection.session
+        if answer.outcome is BeatOutcome.FINE:  # nearly always, and nothing need be said
+            if session is not None and session.sid == beat.sid:
+                session.counted(beat.verdict)
+            return None
         if session is None or not connection.transport.open:
             return None
         if session.sid != beat.sid:

@@ -26,12 +26,11 @@ def judge(heartbeat: Heartbeat, models_ready: bool) -> Verdict:
 
 def gpu_usable(heartbeat: Heartbeat) -> bool:
     """Whether the report leaves at least one GPU to work with."""
-    for listed in (
-        heartbeat.hardware_gpus,
-        heartbeat.hardware.gpus if heartbeat.hardware is not None else None,
-    ):
-        if listed is not None and usable_gpus(listed) == 0:
-            return False
+    listed, hardware = heartbeat.hardware_gpus, heartbeat.hardware
+    if listed is not None and usable_gpus(listed) == 0:
+        return False
+    if hardware is not None and usable_gpus(hardware.gpus) == 0:
+        return False
     usage = heartbeat.usage
     if usage.gpus is not None and not any(gpu.healthy for gpu in usage.gpus):
         return False

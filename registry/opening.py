@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
+from redis.asyncio import (
+    BlockingConnectionPool,
+    Connection,
+    Redis,
+    RedisCluster,
+    SSLConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
     Sentinel,
@@ -20,6 +26,7 @@ from redis.asyncio.sentinel import (
 )
 from redis.backoff import ExponentialWithJitterBackoff
 
+from registry.packing import packing
 from registry.primary import to_the_primary
 from registry.trust import Trust, by
 
@@ -123,6 +130,7 @@ def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trus
     )
     if trust is not None:
         pool.connection_class = by(trust, SSLConnection)
+    pool.connection_class = packing(pool.connection_class)
     return Opened(Redis.from_pool(pool), single=True)
 
 
@@ -131,11 +139,10 @@ def _cluster(url: str, options: dict[str, Any], trust: Trust | None) -> Opened:
     plain = urlunsplit(parts._replace(scheme=parts.scheme.split("+")[0]))
     # A slot that moved is noted; the rest need not be asked.
     client = RedisCluster.from_url(plain, reinitialize_steps=0, **options)
-    if trust is not None:
-        kind = by(trust, SSLConnection)
-        client.connection_kwargs["connection_class"] = kind  # of servers it will hear of
-        for node in client.nodes_manager.startup_nodes.values():
-            node.connection_class = kind
+    kind = packing(Connection if trust is None else by(trust, SSLConnection))
+    client.connection_kwargs["connection_class"] = kind  # of servers it will hear of
+    for node in client.nodes_manager.startup_nodes.values():
+        node.connection_class = kind
     return Opened(client, single=False)
 
 
@@ -164,6 +171,8 @@ def _behind_sentinel(
     if trust is not None:
         for each in sentinel.sentinels:
             each.connection_pool.connection_class = by(trust, SSLConnection)
+    pool = client.connection_pool
+    pool.connection_class = packing(pool.connection_class)
     return Opened(client, single=True, sentinels=sentinel.sentinels)
 
 

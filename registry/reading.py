@@ -51,7 +51,7 @@ class Reading(Holding, Surveying):
         more, verdicts, labels = await self.store.commands(
             [
                 ("HMGET", self.keys.node(node_id), *_DETAIL),
-                ("LRANGE", self.keys.history(node_id), 0, -1),
+                ("LRANGE", self.keys.history(node_id), 0, self.settings.history_length - 1),
                 ("HMGET", self.keys.intent(node_id), "lwho", "lwhy", "lat"),
             ]
         )

@@ -21,10 +21,12 @@ local now = now_ms()
 local lag = now - tonumber(ARGV[6])
 if ran_late(now, tonumber(ARGV[6]), tonumber(ARGV[7])) then return { now, 'retime' } end
 if lag < 0 then lag = 0 end
+-- The list of verdicts is cut when it is a few too long, not at every beat: who reads it cuts too.
+local history_most = history + 4
 local unobserved, unobserved_text = {}, {}
 for p = 1, partitions do
-  unobserved[p] = num(redis.call('GET', KEYS[p * 3 - 2]))
-  unobserved_text[p] = int(unobserved[p])
+  local total = redis.call('GET', KEYS[p * 3 - 2]) or '0'
+  unobserved[p], unobserved_text[p] = num(total), total
 end
 local reply = { now, 'ok' }
 local k = partitions * 3 + 1
@@ -59,7 +61,7 @@ for a = 8, #ARGV do
         redis.call('LPUSH', h, at_text .. 'b')
       end
       window = push(window, verdict, length)
-      if redis.call('LPUSH', h, at_text .. verdict) > history then
+      if redis.call('LPUSH', h, at_text .. verdict) > history_most then
         redis.call('LTRIM', h, 0, history - 1)
       end
       redis.call('HSET', n, 'seq', seq, 'beat', at_text, 'rat', at_text, 'jobs', jobs, 'cap',
@@ -75,7 +77,7 @@ for a = 8, #ARGV do
       elseif missed then
         redis.call('HSET', n, 'lf', 'b')
       end
-      redis.call('SET', KEYS[k + 2], '1', 'PX', int(timeout - (now - at)))
+      redis.call('SET', KEYS[k + 2], '1', 'PX', timeout - (now - at))
       if r[3] ~= 'ready' or r[8] or verdict ~= 'P' or missed then
         mark(KEYS[p * 3 - 1], KEYS[p * 3], string.match(n, '}:n:(.*)$'))
       end

@@ -22,6 +22,21 @@ async def test_every_beat_is_one_verdict(registry: Registry) -> None:
     assert detail is not None and len(detail.verdicts) == 3
 
 
+async def test_the_last_verdicts_are_shown_and_not_many_more_are_kept(registry: Registry) -> None:
+    fleet = Fleet(registry)
+    await fleet.register()
+    shown = registry.settings.history_length
+    for _ in range(3):
+        await registry.beat([fleet.beat_of() for _ in range(shown)])
+        await fleet.beat(verdict=Verdict.SELF_REPORTED)
+        detail = await registry.node("node-A")
+        assert detail is not None
+        assert [verdict for _, verdict in detail.verdicts] == ["s"] + ["P"] * (shown - 1)
+        key = registry.keys.history("node-A")
+        (kept,) = await registry.store.commands([("LRANGE", key, 0, -1)])
+        assert len(kept) <= shown + 4
+
+
 async def test_beats_of_many_nodes_travel_together_and_are_answered_in_order(
     registry: Registry,
 ) -> None:

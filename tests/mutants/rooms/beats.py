@@ -27,17 +27,23 @@ def mutants() -> Iterator[Mutant]:
         ("never back before the last beat", "math.max(now - age, last)", "(now - age)"),
         ("unobserved time", " - (unobserved[p] - num(r[6])) > ", " > "),
         ("missed gap", "local missed = ", "local missed = false and "),
-        ("what is left of a frame's time", "int(timeout - (now - at))", "int(timeout)"),
+        ("what is left of a frame's time", "'PX', timeout - (now - at))", "'PX', timeout)"),
         ("reconcile: tell", "if version > relayed then", "if false then"),
         ("reconcile: lower", "elseif version < relayed then", "elseif false then"),
         ("observed anew", "if r[6] ~= unobserved_text[p] then", "if false then"),
         ("a changed window", "if window ~= former then", "if false then"),
+        ("verdicts are cut", "> history_most then", "> 1000 then"),
         (
             "the last verdict",
             "if missed or string.sub(former, 1, 1) ~= verdict then",
             "if false then",
         ),
         ("mark of a failure", "or r[8] or verdict ~= 'P' or", "or r[8] or"),
+    )
+    yield from guards(
+        "registry/reading.py",
+        contract("beating"),
+        ("no more verdicts than the last", ", 0, self.settings.history_length - 1)", ", 0, -1)"),
     )
     yield from guards(
         "registry/scripts/beat.lua",
