@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
 .PHONY: help env up lint docs clean
-.PHONY: test test-watch test-pages test-deploy test-systemd test-images mutants faults model fuzz storm
+.PHONY: test test-watch test-pages test-deploy test-systemd test-images mutants faults model fuzz storm soak ids
 .PHONY: bench bench-gate bench-peers scale
 .PHONY: sbom audit
 
@@ -85,6 +85,12 @@ fuzz: env ## bytes that nobody meant, a minute for each reader of strangers' byt
 storm: env ## 20 000 nodes whose gateways all die at once; writes docs/storm.txt, nothing beside it
 	$(BIN)/python -m tests.attack.storm $(ARGS)
 
+soak: env ## 10 000 sockets for half an hour with mild chaos; writes docs/soak, nothing beside it
+	$(BIN)/python -m tests.soak $(ARGS)
+
+ids: env ## a million distinct ids, and what grows in whom; writes docs/ids.txt
+	$(BIN)/python -m tests.attack.ids $(ARGS)
+
 sbom: env ## what Muster is made of, as CycloneDX: build/muster.cdx.json
 	@mkdir -p build
 	$(BIN)/python deploy/sbom.py > build/muster.cdx.json
@@ -92,7 +98,7 @@ sbom: env ## what Muster is made of, as CycloneDX: build/muster.cdx.json
 audit: ## known holes in what is locked; asks PyPI's database of advisories
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install --disable-pip-version-check --quiet pip-audit
-	build/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
+	build/audit/bin/python deploy/audit.py build/audit/bin/pip-audit $(ARGS)
 
 docs: env ## draw the diagrams, tables and panels of docs/ from the code and a running system
 	$(BIN)/python -m sweeper.diagram $(ARGS)

@@ -24,8 +24,9 @@ import psutil
 from bench.figures import Row, step
 from bench.gateway import NotMeasuredError, served
 from muster.agent.config import variable_of
-from muster.cli.children import Child, free_ports
+from muster.cli.children import Child
 from registry.embedded import EmbeddedStore
+from registry.ports import free_ports
 from tests.fake_nvml import FakeNvml, build
 
 _CPU_TARGET_US = 2000.0  # 0.2 % of a core

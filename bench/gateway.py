@@ -21,8 +21,9 @@ from pathlib import Path
 from bench.figures import Processor, Row, step
 from bench.nodes import node_name
 from bench.store import connected, make_ready
-from muster.cli.children import Child, free_ports
+from muster.cli.children import Child
 from registry.embedded import EmbeddedStore
+from registry.ports import free_ports
 from registry.registry import Registry
 
 _WARM = 200

@@ -20,9 +20,9 @@ from bench.figures import Processor, Row, step
 from bench.gateway import served
 from bench.nodes import node_name, registration
 from bench.store import make_ready
-from muster.cli.children import free_ports
 from registry.embedded import EmbeddedStore
 from registry.model import Registered
+from registry.ports import free_ports
 from registry.registry import Registry
 from registry.settings import RegistrySettings
 from registry.store import Store

@@ -28,6 +28,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from registry.ports import free_port
+
 _LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 10.0
@@ -136,6 +138,8 @@ class EmbeddedStore:
             *("--port", str(port), "--bind", bind, "--dir", str(directory)),
             *("--daemonize", "no", "--save", "", "--appendonly", "yes"),
             *("--appendfsync", "everysec", "--maxmemory-policy", "noeviction"),
+            # A node's hash in the compact form takes half the memory, and no more time.
+            *("--hash-max-listpack-value", "2048"),
             *("--tcp-backlog", "511", "--loglevel", "notice", *extra),
         ]
         lock = _lock(directory)
@@ -367,13 +371,6 @@ def _reply(line: Callable[[], bytes], read: Callable[[int], bytes]) -> Any:
     if kind == "*":
         return [_reply(line, read) for _ in range(int(rest))]
     raise StoreReplyError(f"not a reply: {head!r}")
-
-
-def free_port(host: str = _LOOPBACK) -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _lock(directory: Path) -> int:

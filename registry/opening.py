@@ -19,10 +19,15 @@ from redis.asyncio import (
     SSLConnection,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelManagedSSLConnection
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import ExponentialWithJitterBackoff
 
 from registry.packing import packing
+from registry.primary import to_the_primary
 from registry.trust import Trust, by
 
 _CONNECTIONS = 8
@@ -161,8 +166,9 @@ def _behind_sentinel(
     client = sentinel.master_for(
         path[0] if path else "mymaster", db=int(path[1]) if len(path) > 1 else 0
     )
+    kind = to_the_primary(SentinelManagedSSLConnection if tls else SentinelManagedConnection)
+    client.connection_pool.connection_class = kind if trust is None else by(trust, kind)
     if trust is not None:
-        client.connection_pool.connection_class = by(trust, SentinelManagedSSLConnection)
         for each in sentinel.sentinels:
             each.connection_pool.connection_class = by(trust, SSLConnection)
     pool = client.connection_pool

@@ -69,7 +69,7 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
                 "warning",
                 f"{used / most:.0%} of the store's maxmemory is in use; when it is full it refuses "
                 "writes",
-                "raise maxmemory, or look for what else lives there (about 2 KiB a node and the "
+                "raise maxmemory, or look for what else lives there (about 3 KiB a node and the "
                 "events are needed)",
             )
         )
@@ -79,7 +79,7 @@ def _of_one(info: dict[str, Any]) -> list[Problem]:
                 "memory",
                 "warning",
                 "the store has no maxmemory: it may take the whole machine's memory",
-                "set maxmemory; about 2 KiB a node and the events are needed",
+                "set maxmemory; about 3 KiB a node and the events are needed",
             )
         )
     return found

@@ -32,7 +32,7 @@ _REFUSING_CODES = ("NOREPLICAS ", "MISCONF ")
 _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 # A Cluster's client closes its connections under those who use them when it looks anew for who
 # holds what, and gives up on a server it has not heard of; what they meet then is this.
-_TORN = (AttributeError, RuntimeError)
+TORN = (AttributeError, RuntimeError)
 _QUESTIONS = 64
 
 
@@ -98,7 +98,7 @@ class Store:
             except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
                 if not _passing(error) or self.clock.monotonic() > deadline:
                     raise self._told(error) from error
-            except _TORN as error:
+            except TORN as error:
                 if self.single:
                     raise
                 if self.clock.monotonic() > deadline:
@@ -133,7 +133,7 @@ class Store:
     async def _run(self, *command: Any) -> Any:
         try:
             return await self.client.execute_command(*command)
-        except (rx.ClusterError, *_TORN) as error:
+        except (rx.ClusterError, *TORN) as error:
             if self.single or isinstance(error, rx.ResponseError):
                 raise
             return await self._run_where_it_moves(*command)
@@ -192,14 +192,14 @@ class Store:
         began = self.clock.monotonic()
         try:
             replies = await self._pipelined(_packed(script, calls))
-        except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
+        except (*_LOST, *TORN, rx.RedisError, rx.RedisClusterException) as error:
             replies = [error] * len(calls)
         lost = False
         for place, reply in enumerate(replies):
-            if isinstance(reply, (rx.NoScriptError, rx.AskError, *_TORN)):
+            if isinstance(reply, (rx.NoScriptError, rx.AskError, *TORN)):
                 try:
                     replies[place] = await self._script(script, *calls[place])
-                except (*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException) as error:
+                except (*_LOST, *TORN, rx.RedisError, rx.RedisClusterException) as error:
                     replies[place] = error
             if isinstance(replies[place], Exception):
                 replies[place] = away = _away(replies[place])
@@ -208,7 +208,7 @@ class Store:
                     self.observer.failed(away)
         self._called(name, began)
         if lost:
-            with contextlib.suppress(*_LOST, *_TORN, rx.RedisError, rx.RedisClusterException):
+            with contextlib.suppress(*_LOST, *TORN, rx.RedisError, rx.RedisClusterException):
                 await self.learn_slots()
         return replies
 
@@ -232,7 +232,7 @@ class Store:
         replies = await self.asked(lambda: self._pipelined(commands))
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
-                torn = isinstance(reply, _TORN) and not self.single
+                torn = isinstance(reply, TORN) and not self.single
                 if not torn and not _worth_another_try(reply):
                     error = _translated(reply)
                     if self.observer is not None:
@@ -307,7 +307,7 @@ def _packed(
 
 def _away(error: Exception) -> StoreUnavailable:
     """A failed reply of a Cluster as a part of it that is away. Raises what is a bug of ours."""
-    if isinstance(error, _TORN):
+    if isinstance(error, TORN):
         return StoreUnavailable(f"the client lost its way: {error}")
     found = _translated(error)
     if not isinstance(found, StoreUnavailable):

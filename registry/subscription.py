@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Sequence
 
 from redis import exceptions as rx
 
-from registry.store import Store
+from registry.logs import log
+from registry.store import TORN, Store
+
+logger = logging.getLogger("muster.subscription")
 
 _END_S = 1.0
+_EXPECTED = (TimeoutError, rx.RedisError, rx.RedisClusterException, OSError, *TORN)
 _WATCHDOG = b'{"t":"watchdog"}'
 
 
@@ -71,6 +76,8 @@ class Subscription:
                     asyncio.create_task(self._listen_to(node, channels))
                     for node, channels in groups.items()
                 ]
+                for task in listeners:  # also one that fails while it is being ended
+                    task.add_done_callback(_looked_at)
                 try:
                     done, _ = await asyncio.wait(listeners, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -79,8 +86,10 @@ class Subscription:
                     for task in listeners:
                         task.cancel()
                     await asyncio.wait(listeners, timeout=_END_S)
-            except (TimeoutError, rx.RedisError, rx.RedisClusterException, OSError):
+            except _EXPECTED:
                 pass
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not leave us deaf
+                log(logger, logging.ERROR, "listening_failed", exc_info=error)
             self._heard = dict.fromkeys(self._heard or {"": 0.0}, 0.0)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
@@ -118,3 +127,8 @@ class Subscription:
                 await pubsub.aclose()
                 if client is not self._store.client:
                     await client.aclose()
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -28,8 +28,8 @@ from bench.gateway import NotMeasuredError, Sockets, counted, served
 from bench.nodes import node_name
 from bench.peers.plot import drawn
 from bench.store import connected, make_ready
-from muster.cli.children import free_ports
 from registry.embedded import EmbeddedStore
+from registry.ports import free_ports
 
 _HERE = Path(__file__).resolve().parent
 _PYTHON = _HERE.parents[1] / ".venv-peers" / "bin" / "python"

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 
 from bench.gateway import NotMeasuredError
-from muster.cli.children import Child, free_ports
+from muster.cli.children import Child
 from muster.cli.up import ask_ready
 from registry.embedded import EmbeddedStore
+from registry.ports import free_ports
 
 LAST = Path(__file__).resolve().parent / "last"
 
@@ -34,12 +35,13 @@ class System:
     sweepers: list[Child] = field(default_factory=list)
     gateway_ports: list[int] = field(default_factory=list)
     sweeper_ports: list[int] = field(default_factory=list)
+    gateway: Sequence[str] = ("gateway",)
 
     def start_gateway(self, place: int) -> Child:
         """Starts one on its port, in the place of one that was there before."""
         name = f"gateway-{place}-{len(self.gateways)}"
         environ = {**self.environ, "MUSTER_PORT": str(self.gateway_ports[place])}
-        child = Child(name, ["gateway"], environ, self.directory / f"{name}.log")
+        child = Child(name, self.gateway, environ, self.directory / f"{name}.log")
         self.gateways.append(child)
         return child
 
@@ -67,9 +69,15 @@ class System:
 
 @contextmanager
 def system(
-    directory: Path, *, gateways: int, sweepers: int, more: Mapping[str, str] = {}
+    directory: Path,
+    *,
+    gateways: int,
+    sweepers: int,
+    more: Mapping[str, str] = {},
+    gateway: Sequence[str] = ("gateway",),
 ) -> Iterator[System]:
-    """Starts one with the settings people get, and ends it."""
+    """Starts one with the settings people get, and ends it. `gateway` is the module that is run as
+    a gateway, with its arguments."""
     with ExitStack() as ending:
         store = EmbeddedStore.start(directory / "store")
         ending.callback(store.kill)
@@ -78,7 +86,9 @@ def system(
             "MUSTER_REDIS_URL": store.url, "MUSTER_HOST": "127.0.0.1", "MUSTER_SECRET": "bench",
             "MUSTER_LOG_LEVEL": "warning", **more,
         }  # fmt: skip
-        made = System(store, directory, environ, gateway_ports=free_ports(gateways))
+        made = System(
+            store, directory, environ, gateway_ports=free_ports(gateways), gateway=gateway
+        )
         made.sweeper_ports = free_ports(sweepers)
         ending.callback(made.kill)
         for place in range(gateways):

@@ -23,10 +23,11 @@ from bench.nodes import node_name, report
 from bench.scale.machine import LAST, header, keep
 from bench.scale.nodes import PATIENCE_S, connected
 from bench.store import Node, beat_all
-from muster.cli.children import Child, end_all, free_ports
+from muster.cli.children import Child, end_all
 from registry.embedded import EmbeddedCluster
 from registry.keys import PARTITIONS
 from registry.listing import Filter
+from registry.ports import free_ports
 from registry.registry import Registry
 from registry.requirement import Requirement
 from sweeper.repair import Repair

@@ -93,18 +93,6 @@ def port_is_free(host: str, port: int) -> bool:
         return True
 
 
-def free_ports(count: int) -> list[int]:
-    """Loopback ports nobody listens on at this moment, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
 def _die_with(parent: int) -> Callable[[], None] | None:
     if sys.platform != "linux":
         return None

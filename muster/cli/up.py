@@ -26,7 +26,8 @@ from typing import Any
 
 from rich.console import Console
 
-from muster.cli.children import Child, end_all, free_ports, port_is_free
+from muster.cli.children import Child, end_all, port_is_free
+from registry.ports import free_ports
 
 _READY_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 20.0

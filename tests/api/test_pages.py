@@ -73,6 +73,20 @@ def test_every_file_that_a_page_asks_for_is_served_and_none_is_foreign() -> None
         assert not re.search(r'(?:src|href|from)\s*=?\s*"https?://', text)
 
 
+def test_the_document_names_every_module_of_the_page_so_that_they_come_at_once() -> None:
+    found = everything()
+    reached, waiting = set[str](), ["main.js"]
+    while waiting:
+        text = found[waiting.pop()].content.decode()
+        new = set(re.findall(r'from "\./([\w.]+)"', text)) - reached
+        reached |= new
+        waiting += new
+    named = re.findall(
+        r'"modulepreload" href="/pages/([\w.]+)"', found["index.html"].content.decode()
+    )
+    assert named == sorted(reached)
+
+
 def test_advice_is_what_the_tables_say() -> None:
     text = everything()["advice.js"].content.decode()
     found = json.loads(text.removeprefix("export const ADVICE = ").removesuffix(";\n"))

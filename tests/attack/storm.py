@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from bench.scale.machine import System, header, system
 ROOT = Path(__file__).resolve().parents[2]
 LAST = ROOT / "docs" / "storm.txt"
 WITHIN_S = 30.0
+_TELL_EVERY_S = 5.0
 _OF_ONE = 5000
 """Nodes of one process of ours: it may have about 20 000 descriptors."""
 
@@ -33,7 +35,8 @@ _OF_ONE = 5000
 class Herder:
     """The processes the nodes are in, and what these said last."""
 
-    def __init__(self, nodes: int, ports: list[int]) -> None:
+    def __init__(self, nodes: int, ports: list[int], tell: Callable[[str], None]) -> None:
+        self._tell = tell
         full, rest = divmod(nodes, _OF_ONE)
         self._sizes = [_OF_ONE] * full + ([rest] if rest else [])
         self._ports = ports
@@ -73,10 +76,13 @@ class Herder:
 
     async def until(self, what: str, nodes: int, timeout_s: float) -> float:
         """Seconds until so many nodes are so. Raises TimeoutError."""
-        begun = time.monotonic()
+        begun = told = time.monotonic()
         async with asyncio.timeout(timeout_s):
-            while self.total(what) != nodes:  # noqa: ASYNC110
+            while (now := self.total(what)) != nodes:
                 await asyncio.sleep(0.05)
+                if time.monotonic() - told > _TELL_EVERY_S:
+                    told = time.monotonic()
+                    self._tell(f"{told - begun:.0f} s: {now} {what}, waiting for {nodes}")
         return time.monotonic() - begun
 
 
@@ -91,10 +97,13 @@ async def _end(process: asyncio.subprocess.Process, reading: asyncio.Task[None])
     await reading
 
 
-async def storm(made: System, nodes: int) -> dict[str, Any]:
+async def storm(
+    made: System, nodes: int, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Makes one; what was found. Raises TimeoutError if not everybody gathers or comes back."""
-    async with Herder(nodes, made.gateway_ports) as herder:
+    async with Herder(nodes, made.gateway_ports, tell) as herder:
         gathered_s = await herder.until("ready", nodes, 60 + nodes / 50)
+        tell(f"all are ready after {gathered_s:.1f} s; now every gateway dies")
         before = herder.counts()
         for child in made.gateways:
             child.kill()
@@ -136,6 +145,19 @@ async def _statuses(port: int) -> dict[str, int]:
         return found
 
 
+def said(about: dict[str, Any], found: dict[str, Any]) -> str:
+    """What was found, for people; the verdict last."""
+    lines = [f"{name:<24} {value}" for name, value in (about | found).items()]
+    if found["kept"]:
+        verdict = (
+            f"kept: {found['nodes']} nodes whose gateways all died at once were back after "
+            f"{found['back_s']} s (at most {WITHIN_S:g}), nobody called offline or turned away"
+        )
+    else:
+        verdict = f"BROKEN: {found.get('why', 'see back_s, offline, refused, statuses')}"
+    return "\n".join([*lines, "", verdict])
+
+
 def main(arguments: list[str] | None = None) -> int:
     """0: all were back in time, and nobody was called offline or turned away."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.storm", description=__doc__)
@@ -148,11 +170,18 @@ def main(arguments: list[str] | None = None) -> int:
         tempfile.TemporaryDirectory(prefix="muster-storm-") as name,
         system(Path(name), gateways=options.gateways, sweepers=2) as made,
     ):
-        found = asyncio.run(storm(made, options.nodes))
-    text = "\n".join(f"{name:<24} {value}" for name, value in (header(begun) | found).items())
+        try:
+            found = asyncio.run(storm(made, options.nodes, _tell))
+        except TimeoutError:
+            found = {"nodes": options.nodes, "kept": False, "why": "not all gathered or came back"}
+    text = said(header(begun), found)
     options.out.write_text(text + "\n")
     print(text)
     return 0 if found["kept"] else 1
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

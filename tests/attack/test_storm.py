@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.scale.machine import system
-from tests.attack.storm import storm
+from tests.attack.storm import said, storm
 
 NODES = 2000
 
@@ -17,5 +17,8 @@ async def test_a_whole_fleet_comes_back_at_once_within_the_limits_that_everybody
         found = await storm(made, NODES)
     assert found["unharmed"], found
     assert found["resumed"] == NODES, found
+    told = said({"when": "today"}, found)
+    assert ("kept: 2000 nodes" if found["kept"] else "BROKEN: ") in told
+    assert "BROKEN: see back_s" in said({}, found | {"kept": False})
     # How long it took says more of the machine: `make storm` judges that.
     assert {"RATE_LIMITED", "NODE_ID_CONFLICT"}.isdisjoint(found["happened"]), found

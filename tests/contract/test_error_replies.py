@@ -36,7 +36,7 @@ from tests.support.trouble import (
     read_only,
     too_few_replicas,
 )
-from tests.support.users import BOTH, as_user
+from tests.support.users import BOTH, as_user, with_users
 
 KEYS = Keys("test")
 NODE, OTHER = "node-A", "node-B"
@@ -222,7 +222,8 @@ def forbidden(servers: Servers, *commands: str) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicatedCluster]:
     """Three primaries alone: nothing here fails over."""
-    made = ReplicatedCluster.start(tmp_path_factory.mktemp("moving"), replicas=0)
+    directory = tmp_path_factory.mktemp("moving")
+    made = ReplicatedCluster.start(directory, replicas=0, extra=with_users(directory))
     yield made
     made.kill()
 
@@ -230,7 +231,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicatedClus
 @pytest_asyncio.fixture
 async def store(cluster: ReplicatedCluster) -> AsyncIterator[Store]:
     cluster.empty()
-    made = await Store.connect(cluster.url, timeout_s=5.0)
+    made = await Store.connect(as_user(cluster.url, BOTH), timeout_s=5.0)
     yield made
     await made.close()
 
@@ -395,8 +396,8 @@ async def test_a_partition_on_its_way_is_left_out_of_a_patrol_and_not_missed_lat
 
 
 async def test_a_slot_moves_to_a_server_nobody_has_heard_of(tmp_path: Path) -> None:
-    cluster = ReplicatedCluster.start(tmp_path, replicas=0)
-    store = await Store.connect(cluster.url)
+    cluster = ReplicatedCluster.start(tmp_path, replicas=0, extra=with_users(tmp_path))
+    store = await Store.connect(as_user(cluster.url, BOTH))
     try:
         await store.commands([("SET", KEYS.ttl(NODE), "1")])
         newcomer = cluster.add()
@@ -415,8 +416,8 @@ async def test_a_slot_moves_to_a_server_nobody_has_heard_of(tmp_path: Path) -> N
 
 
 async def test_a_cluster_that_lacks_slots_is_away(tmp_path: Path) -> None:
-    cluster = ReplicatedCluster.start(tmp_path, replicas=0)
-    store = await Store.connect(cluster.url, timeout_s=0.5)
+    cluster = ReplicatedCluster.start(tmp_path, replicas=0, extra=with_users(tmp_path))
+    store = await Store.connect(as_user(cluster.url, BOTH), timeout_s=0.5)
     try:
         await ALL["writing commands"](store)
         wanted = [cluster.primary_of(KEYS.node(i)) for i in (NODE, OTHER)]

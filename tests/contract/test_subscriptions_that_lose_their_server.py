@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+import gc
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,20 +17,22 @@ from registry.store import Store
 from registry.subscription import Subscription
 from tests.support.clusters import ReplicatedCluster
 from tests.support.fleet import until
+from tests.support.users import BOTH, as_user, with_users
 
 CHANNELS = Keys("test").gateway_channels("gw1")
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicatedCluster]:
-    made = ReplicatedCluster.start(tmp_path_factory.mktemp("listening"))
+    directory = tmp_path_factory.mktemp("listening")
+    made = ReplicatedCluster.start(directory, extra=with_users(directory))
     yield made
     made.kill()
 
 
 @pytest_asyncio.fixture
 async def store(cluster: ReplicatedCluster) -> AsyncIterator[Store]:
-    made = await Store.connect(cluster.url)
+    made = await Store.connect(as_user(cluster.url, BOTH))
     yield made
     await made.close()
 
@@ -54,14 +60,10 @@ class Ears:
 
 @pytest_asyncio.fixture
 async def ears(store: Store, cluster: ReplicatedCluster) -> AsyncIterator[Ears]:
-    speaker = await Store.connect(cluster.url)
+    speaker = await Store.connect(as_user(cluster.url, BOTH))
     async with Subscription(store, CHANNELS, watchdog_s=0.5) as subscription:
         made = Ears(subscription, speaker)
-
-        async def healthy() -> bool:
-            return subscription.healthy
-
-        await until(healthy, "the subscription hears itself")
+        await until(lambda: healthy(subscription), "the subscription hears itself")
         await until(lambda: made.hear(0), "what is said is heard")
         yield made
         made.task.cancel()
@@ -104,3 +106,47 @@ async def test_a_server_hands_over_and_its_channels_are_heard_from_its_successor
     replica = cluster.replica_of(cluster.primary_of(CHANNELS[5]))
     await asyncio.to_thread(cluster.promote, replica)
     await hears_everything(ears)
+
+
+@pytest.mark.parametrize("error", [AttributeError("torn"), LookupError("a bug")])
+async def test_whatever_ends_listening_it_begins_again(
+    store: Store, ears: Ears, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    publish, failed = store.client.execute_command, asyncio.Event()
+
+    async def fails_once(*command: Any, **options: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise error
+        return await publish(*command, **options)
+
+    monkeypatch.setattr(store.client, "execute_command", fails_once)
+    async with asyncio.timeout(10):
+        await failed.wait()
+    await hears_everything(ears)
+
+
+async def test_a_listener_that_fails_while_it_is_ended_is_asked_why(store: Store) -> None:
+    """A slot that moves is told on two connections, and the client may swallow a cancellation."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    rounds: Counter[str] = Counter()
+
+    class Deaf(Subscription):
+        async def _listen_to(self, name: str, channels: Sequence[str]) -> None:
+            rounds[name] += 1
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0 if name == min(rounds) else 60)
+            raise ConnectionError(name)
+
+    async def twice() -> bool:
+        return len(rounds) > 1 and min(rounds.values()) > 1
+
+    async with Deaf(store, CHANNELS):
+        await until(twice, "all failed, and all tried again")
+    gc.collect()
+    assert complaints == []
+
+
+async def healthy(subscription: Subscription) -> bool:
+    return subscription.healthy

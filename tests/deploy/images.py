@@ -27,8 +27,8 @@ from typing import Any
 
 import httpx
 
-from muster.cli.children import free_ports
 from registry.embedded import EmbeddedStore
+from registry.ports import free_ports
 from tests.deploy.chart import environment, rendered, workloads
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -254,9 +254,12 @@ def test_the_bundled_store_keeps_what_it_has_on_a_disk_of_its_own() -> None:
     (container,) = store["template"]["spec"]["containers"]
     assert {"name": claim["metadata"]["name"], "mountPath": "/data"} in container["volumeMounts"]
     config = find(objects, "ConfigMap", "-store")["data"]["valkey.conf"].split("\n")
-    assert {"dir /data", "appendonly yes", "maxmemory-policy noeviction"} <= set(
-        map(str.strip, config)
-    )
+    assert {
+        "dir /data",
+        "appendonly yes",
+        "maxmemory-policy noeviction",
+        "hash-max-listpack-value 2048",
+    } <= set(map(str.strip, config))
 
 
 MORE: dict[str, Any] = {

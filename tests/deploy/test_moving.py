@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from muster.cli.children import free_ports
+from registry.ports import free_ports
 from tests.deploy.composition import DEPLOY
 from tests.support.fleet import until
 from tests.support.names import Names, names

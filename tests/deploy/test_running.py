@@ -19,8 +19,8 @@ from pathlib import Path
 import httpx
 import pytest_asyncio
 
-from muster.cli.children import free_ports
 from registry.embedded import find_server
+from registry.ports import free_ports
 from tests.deploy.chart import Document, Workload, environment, find, rendered, workloads
 from tests.deploy.meaning import asked
 from tests.support.processes import Process, ProcessesFactory

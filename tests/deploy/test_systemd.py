@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from muster.cli.children import free_ports
 from registry.embedded import find_server
+from registry.ports import free_ports
 from registry.settings import variables
 from tests.deploy import units
 from tests.deploy.units import CLASSES, PORTS, PROGRAM, ROOT, SYSTEMD, Problems, Unit, unit

@@ -19,7 +19,8 @@ the store says how far another clock is off.
 4. versions rise, on every socket and from socket to socket;
 5. what a machine was told last is what its record says;
 6. every transition follows from its own evidence (`sweeper.rules.replay`), each begins where the
-   one before ended, and none is there twice.
+   one before ended, and none is there twice;
+7. what an operator said of a machine, and that a machine left, is undone by nobody.
 
 **Faults** (`faults.py`) are small values with `begin` and `end`, so that each runs alone and any
 few of them in a sequence drawn from a printed seed (`sequence.py`). While one lasts, life goes on:

@@ -72,13 +72,15 @@ class Span:
 @dataclass(eq=False)
 class Page:
     """One machine. `plain` knows the document alone; `contested`: two machines claim one id;
-    `steady_since` is when it last died, came, fell ill or got well."""
+    `steady_since` is when it last died, came, fell ill or got well; `left` that it was told to take
+    itself off, `left_at` when it was told that it is (0: not yet)."""
 
     name: str
     plain: bool
     node_id: str = ""
     contested: bool = False
     left: bool = False
+    left_at: int = 0
     fit: bool = True
     steady_since: int = 0
     sent: list[Sent] = field(default_factory=list)

@@ -64,6 +64,7 @@ class Checker:
             *self.versions_out_of_order(),
             *self.undelivered(),
             *self.unexplained(),
+            *self.undone(),
         ]
         return sorted(found, key=lambda b: b.at)
 
@@ -305,6 +306,32 @@ class Checker:
                     why = _unexplained(event)
                     if why:
                         yield Breach("unexplained", node_id, event.at, why)
+
+    # What operators said and leavers meant is undone by nobody
+
+    def undone(self) -> Iterator[Breach]:
+        for node_id, pages in self._pages.items():
+            left_at = min((p.left_at for p in pages if p.left_at), default=0)
+            for event in self._events[node_id]:
+                # A resumption is told as it was: a drain takes hold at once and is worded later.
+                if event.kind not in _SETS_STATUS or event.kind == "resume":
+                    continue
+                if event["to"] not in ("draining", "offline") and self._drained(node_id, event.at):
+                    what = f"{event['to']} ({event.kind}), though an operator drained it"
+                    yield Breach("undone", node_id, event.at, what)
+                left = 0 < left_at < event.at - ROUND_MS and not self._book.lost_since(left_at)
+                if left and event["to"] != "offline":
+                    what = f"{event['to']} ({event.kind}), though it had left"
+                    yield Breach("undone", node_id, event.at, what)
+
+    def _drained(self, node_id: str, at: int) -> bool:
+        """Whether an operator's drain was in force, and not to be brought back first."""
+        return any(
+            span.begin < at - ROUND_MS
+            and (span.end is None or at < span.end)
+            and not self._being_restored(span.begin, at)
+            for span in self._book.intents.get(node_id, ())
+        )
 
 
 def _version(heard: Heard) -> int:

@@ -2,6 +2,8 @@
 as at true speed. Some are over as soon as they happened: then `end` has nothing to do.
 
 `touches` names what a fault needs for itself: two that touch the same do not overlap in a sequence.
+A store that forgets may forget what an operator said before anybody was told: such faults touch
+operators, too, and `LastSecondLost` tries by itself what comes back.
 """
 
 from __future__ import annotations
@@ -63,7 +65,10 @@ class StoreRestarted(_Base):
 
     empty: bool = False
     killed: bool = False
-    touches: ClassVar[frozenset[str]] = frozenset({"store"})
+
+    @property
+    def touches(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset({"store", "operators"} if self.empty else {"store"})
 
     async def begin(self, world: World) -> None:
         store = _standalone(world)
@@ -220,6 +225,35 @@ class Newcomers(_Base):
 
 
 @dataclass(frozen=True)
+class Drained(_Base):
+    """An operator drains some machines, and takes that back in the end."""
+
+    lasts_s: float = 60.0
+    count: int = 3
+    touches: ClassVar[frozenset[str]] = frozenset({"operators"})
+
+    async def begin(self, world: World) -> None:
+        for machine in world.drawn(self.count):
+            await world.drain(machine)
+
+    async def end(self, world: World) -> None:
+        for machine in world.drained:
+            await world.resume(machine)
+
+
+@dataclass(frozen=True)
+class Leaving(_Base):
+    """Some machines take themselves off."""
+
+    count: int = 2
+
+    async def begin(self, world: World) -> None:
+        for machine in world.drawn(self.count):
+            world.book.note(f"{machine} leaves")
+            machine.leave()
+
+
+@dataclass(frozen=True)
 class SweeperKilled(_Base):
     """A sweeper dies while there is much to judge; another takes its place after a while."""
 
@@ -278,7 +312,7 @@ class PrimaryKilled(_Base):
     """Behind Sentinel: the primary dies, a replica is promoted, and the dead one comes back."""
 
     lasts_s: float = 60.0
-    touches: ClassVar[frozenset[str]] = frozenset({"store"})
+    touches: ClassVar[frozenset[str]] = frozenset({"store", "operators"})
 
     async def begin(self, world: World) -> None:
         store = _sentinel(world).store
@@ -323,7 +357,7 @@ class ClusterPrimaryKilled(_Base):
     dead one comes back."""
 
     lasts_s: float = 60.0
-    touches: ClassVar[frozenset[str]] = frozenset({"store"})
+    touches: ClassVar[frozenset[str]] = frozenset({"store", "operators"})
 
     async def begin(self, world: World) -> None:
         cluster = _cluster(world).store

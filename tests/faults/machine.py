@@ -162,11 +162,11 @@ class Machine:
         if self._ws is not None and not self._ws.transport.is_closing():
             self._ws.transport.resume_reading()
 
-    async def leave(self) -> None:
-        """Takes itself off, and switches itself off once it was told so."""
+    def leave(self) -> None:
+        """Takes itself off: says so until it is told that it is, or its socket ends; then its
+        program ends, too."""
         self.page.left = True
-        if self._ws is not None:
-            await self._send({"type": "node_unregister", "reason": "its owner wants it back"})
+        self._soon()
 
     # Its program
 
@@ -176,6 +176,8 @@ class Machine:
                 await self._one_socket()
             self._ws = None
             self._registered = False
+            if self.page.left:
+                self.page.becomes_unable()
             if self.page.left or self._barred:
                 return
             await asyncio.sleep(self._pace.s(self._dice.uniform(1, 5)))
@@ -212,9 +214,9 @@ class Machine:
         while True:
             now = time.monotonic()
             if now >= self._act_at:
-                if self._registered:
+                if self._registered or self.page.left:
                     self._act_at = now + self._pace.interval_s * self._dice.uniform(0.8, 1)
-                    await self._beat()
+                    await (self._unregister() if self.page.left else self._beat())
                 else:
                     self._act_at = now + max(2.0, self._pace.s(30))
                     await self._register()
@@ -255,6 +257,7 @@ class Machine:
             case "node_error":
                 self._refused(frame["code"], frame.get("details") or {})
             case "node_status" if page.left and frame["status"] == "offline":
+                page.left_at = now_ms()
                 page.becomes_unable()
                 self.reconnect()
 
@@ -286,6 +289,9 @@ class Machine:
         if not self.page.fit:
             message |= _ILL
         await self._send(message)
+
+    async def _unregister(self) -> None:
+        await self._send({"type": "node_unregister", "reason": "its owner wants it back"})
 
     async def _send(self, message: dict[str, Any]) -> None:
         page = self.page

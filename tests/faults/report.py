@@ -39,7 +39,8 @@ store, with every event, and with what `select` answered all the time through ev
 4. versions rose on every socket and from socket to socket;
 5. what each machine was told last is what its record says;
 6. every transition follows from its own evidence when the rules are run again, and begins where the
-   one before ended.
+   one before ended;
+7. what an operator said of a machine, and that a machine took itself off, was undone by nobody.
 
 """
 
@@ -57,6 +58,7 @@ _LAWS = (
     ("4", "versions", "tellings", "statuses that machines were told"),
     ("5", "undelivered", "machines", "machines, in the end"),
     ("6", "unexplained", "transitions", "transitions judged again"),
+    ("7", "undone", "meant", "drains and leavings"),
 )
 
 _EXPLAINED = """
@@ -65,7 +67,7 @@ _EXPLAINED = """
 - **what happened**: machines that took part, registrations acknowledged, transitions and how many
   of them to `offline`, and how sockets ended: 1012 a gateway that restarts, 1006 without a word
   (deaths and cut connections), 44xx a gateway's refusal.
-- **broken**: how often one of the six was broken.
+- **broken**: how often one of the seven was broken.
 - **recover**: from the end of the fault until every machine that was able and fit all along could
   be given work again.
 - **settle**: until everything else was as it must become too, machines that died called offline.

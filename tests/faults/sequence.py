@@ -60,5 +60,8 @@ def _fault(dice: random.Random, store: Store) -> faults.Fault:
         faults.SlowNetwork(lasts, delay_s=0.1),
         faults.EverybodyReconnects(),
         faults.SlowReaders(lasts),
+        faults.Drained(lasts),
+        faults.Drained(lasts),
+        faults.Leaving(),
     )
     return dice.choice(kinds)

@@ -14,7 +14,7 @@ from typing import Protocol
 from registry.embedded import EmbeddedStore
 from tests.support.clusters import ReplicatedCluster
 from tests.support.sentinels import SentinelStore
-from tests.support.users import BOTH, as_user, user_file
+from tests.support.users import BOTH, as_user, with_users
 
 
 class StoreUnderTest(Protocol):
@@ -29,18 +29,12 @@ class StoreUnderTest(Protocol):
         ...
 
 
-def _with_users(directory: Path) -> tuple[str, str]:
-    """A server's directive that gives it the shipped users. Their file lies beside its data, which
-    may be thrown away."""
-    return "--aclfile", str(user_file(directory.with_name(f"{directory.name}-users")))
-
-
 class Standalone:
     """One server."""
 
     def __init__(self, directory: Path, extra: Sequence[str] = ()) -> None:
         self._directory = directory
-        self._extra = (*extra, *_with_users(directory))
+        self._extra = (*extra, *with_users(directory))
         self.server = EmbeddedStore.start(directory, extra=self._extra)
 
     @property
@@ -81,7 +75,7 @@ class BehindSentinel:
     ) -> None:
         self.store = SentinelStore.start(
             directory,
-            extra=[*_with_users(directory), *(() if alone else ("--min-replicas-to-write", "1"))],
+            extra=[*with_users(directory), *(() if alone else ("--min-replicas-to-write", "1"))],
             clock_offsets_s={1: clock_offset_s} if clock_offset_s else None,
         )
 
@@ -99,7 +93,7 @@ class Clustered:
     port = 0
 
     def __init__(self, directory: Path) -> None:
-        self.store = ReplicatedCluster.start(directory, extra=_with_users(directory))
+        self.store = ReplicatedCluster.start(directory, extra=with_users(directory))
 
     @property
     def url(self) -> str:

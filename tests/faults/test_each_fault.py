@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,31 @@ async def test_connections_half_open_for_ever(world: MakeWorld, judged: Judge) -
     w = await world()
     await w.suffer(faults.HalfOpen(120, for_ever=True))
     await judged(w)
+
+
+async def test_what_operators_and_leavers_mean_outlives_restarts_and_pauses(
+    world: MakeWorld, judged: Judge
+) -> None:
+    """Machines are drained, resumed and leave; sweepers pause, gateways and the store restart."""
+    w = await world()
+    await w.suffer(
+        faults.Together(
+            of=(
+                (0, faults.SweepersPaused(40)),
+                (10, faults.Drained(120)),
+                (20, faults.Leaving(count=3)),
+                (50, faults.GatewaysRolled()),
+                (60, faults.StoreRestarted(killed=True)),
+            )
+        )
+    )
+    await judged(w)
+    told = Counter((e["to"], e["reason"]) for e in w.book.events if e.kind == "transition")
+    assert told["draining", "operator"] == 3
+    left = [p for p in w.book.pages.values() if p.left]
+    assert len(left) == 3
+    assert told["offline", "unregistered"] == sum(p.left_at > 0 for p in left)
+    assert not w.drained
 
 
 async def test_slow_network(world: MakeWorld, judged: Judge) -> None:

@@ -104,10 +104,28 @@ def not_told(case: Case) -> None:
     case.records[NODE] = replace(READY, status="draining", version=3)
 
 
+def made_ready_under_a_drain(case: Case, kind: str = "transition") -> None:
+    case.book.intents[NODE] = [Span(ASKED_AT + 100, ASKED_AT + 900)]
+    fields = {"type": kind, "id": NODE, "from": "draining", "to": "ready", "version": "3"}
+    case.book.events.append(Event("2-0", 0, ASKED_AT + 500, ASKED_AT + 500, fields))
+
+
+def resumed_under_a_drain(case: Case) -> None:
+    made_ready_under_a_drain(case, "resume")
+
+
+def back_after_it_left(case: Case) -> None:
+    case.page.left_at = ASKED_AT + 100
+    fields = {"type": "revive", "id": NODE, "from": "offline", "to": "registering"}
+    case.book.events.append(Event("2-0", 0, ASKED_AT + 500, ASKED_AT + 500, fields))
+
+
 Deed = Callable[[Case], None]
 
 
-@pytest.mark.parametrize("deed", [lambda case: None, drained_too_late_to_matter])
+@pytest.mark.parametrize(
+    "deed", [lambda case: None, drained_too_late_to_matter, resumed_under_a_drain]
+)
 def test_a_sound_book_breaks_no_law(deed: Deed) -> None:
     case = Case.sound()
     deed(case)
@@ -128,6 +146,11 @@ def test_a_sound_book_breaks_no_law(deed: Deed) -> None:
         (refused_its_name, "lost registration: its own name was refused for ever"),
         (told_in_disorder, "versions: 2 after 3"),
         (not_told, "undelivered: told ready (2), recorded draining (3)"),
+        (
+            made_ready_under_a_drain,
+            "undone: ready (transition), though an operator drained it",
+        ),
+        (back_after_it_left, "undone: registering (revive), though it had left"),
     ],
 )
 def test_a_law_that_is_broken_is_named(deed: Deed, breach: str) -> None:

@@ -10,13 +10,14 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from registry.errors import StoreError
 from registry.registry import Registry
 from registry.settings import RegistrySettings
 from tests.faults.book import Answer, Book, Page, Span, now_ms
@@ -318,7 +319,7 @@ class World:
 
     async def drain(self, machine: Machine) -> None:
         """An operator drains a machine; it is acknowledged when this returns."""
-        assert await self.registry.drain(machine.page.node_id, "operator", "a test")
+        await self._insist(self.registry.drain, machine)
         self.book.note(f"{machine} is drained")
         self.book.intents.setdefault(machine.page.node_id, []).append(Span(now_ms()))
 
@@ -326,7 +327,30 @@ class World:
         """The operator takes that back."""
         self.book.intents[machine.page.node_id][-1].end = now_ms()
         self.book.note(f"{machine} is resumed")
-        assert await self.registry.resume(machine.page.node_id, "operator", "a test")
+        await self._insist(self.registry.resume, machine)
+
+    @staticmethod
+    async def _insist(act: Callable[[str, str, str], Awaitable[bool]], machine: Machine) -> None:
+        """What the store does not answer, an operator says again; the second time it may be true
+        already, and be answered so."""
+        again = False
+        while True:
+            try:
+                assert await act(machine.page.node_id, "operator", "a test") or again
+                return
+            except StoreError:
+                again = True
+                await asyncio.sleep(0.2)
+
+    def drawn(self, count: int) -> list[Machine]:
+        """So many machines that live, or fewer."""
+        found = [m for m in self.living if not m.page.contested and m.page.node_id]
+        return self.dice.sample(found, min(count, len(found)))
+
+    @property
+    def drained(self) -> list[Machine]:
+        """Those whom an operator drained last."""
+        return [m for m in self.machines if self._drained(m.page)]
 
     async def told(self, machine: Machine, status: str) -> None:
         """Waits until a machine was told a status last."""
@@ -419,6 +443,7 @@ class World:
             "acks": sum(1 for p in pages for _ in p.acks),
             "statuses": sum(h.kind == "node_status" for p in pages for h in p.heard),
             "tellings": sum(h.tells for p in pages for h in p.heard),
+            "meant": sum(p.left for p in pages) + sum(map(len, self.book.intents.values())),
             "transitions": sum(e.kind == "transition" for e in self.book.events),
             "offline": sum(e["to"] == "offline" for e in self.book.events),
             "selects": sum(a.ids is not None for a in self.book.answers),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from registry.embedded import EmbeddedStore, free_port
+from registry.embedded import EmbeddedStore
 from registry.errors import StoreUnavailable
 from registry.keys import PARTITIONS
 from registry.opening import Access
+from registry.ports import free_port
 from registry.registry import Registry
 from registry.settings import RegistrySettings, SettingsError
 from registry.store import Store

@@ -25,6 +25,7 @@ from tests.support.agents import MODEL, ROOT, AgentProcess, Agents, agents
 from tests.support.fleet import until
 from tests.support.node import metrics, node_row, selected
 from tests.support.processes import ProcessesFactory
+from tests.support.users import BOTH, as_user, with_users
 
 __all__ = ["agents"]
 
@@ -143,14 +144,15 @@ async def test_the_store_is_emptied_and_the_node_comes_back_on_its_socket(
 async def test_the_store_dies_and_is_started_again(
     processes: ProcessesFactory, agents: Agents, tmp_path: Path
 ) -> None:
-    store = EmbeddedStore.start(tmp_path / "store")
-    started = processes(store.url, **QUICK)
+    users = with_users(tmp_path / "store")
+    store = EmbeddedStore.start(tmp_path / "store", extra=users)
+    started = processes(as_user(store.url, BOTH), **QUICK)
     gateway, _ = await started.gateway(), await started.sweeper()
     agent = agents.start(gateway.ws_url)
     await agent.tells("status", status="ready")
     store.kill()
     await agent.tells("note", note="store_away")
-    store = EmbeddedStore.start(tmp_path / "store", port=store.port)
+    store = EmbeddedStore.start(tmp_path / "store", store.port, users)
     try:
 
         async def chosen() -> bool:

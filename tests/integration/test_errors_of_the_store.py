@@ -28,6 +28,7 @@ from tests.support.trouble import (
     read_only,
     too_few_replicas,
 )
+from tests.support.users import BOTH, as_user, with_users
 
 NODES = 12
 LASTS_S = 2.5 * float(str(QUICK["heartbeat_timeout_s"]))
@@ -38,6 +39,7 @@ class World:
     """Two gateways, two sweepers and a herd that is ready, on a store of their own."""
 
     store: EmbeddedStore
+    users: tuple[str, str]
     gateways: list[Process]
     herd: Herd
 
@@ -53,13 +55,14 @@ class World:
 
 @pytest_asyncio.fixture
 async def world(tmp_path: Path, processes: ProcessesFactory) -> AsyncIterator[World]:
-    store = EmbeddedStore.start(tmp_path / "store")
-    made = processes(store.url, **QUICK)
+    users = with_users(tmp_path / "store")
+    store = EmbeddedStore.start(tmp_path / "store", extra=users)
+    made = processes(as_user(store.url, BOTH), **QUICK)
     gateways = [await made.gateway() for _ in range(2)]
     for _ in range(2):
         await made.sweeper()
     async with Herd([g.ws_url for g in gateways], NODES) as herd:
-        world = World(store, gateways, herd)
+        world = World(store, users, gateways, herd)
         await until(world.ready, "everybody is ready")
         yield world
     world.store.kill()
@@ -114,7 +117,7 @@ async def test_a_store_that_refuses_or_stalls_costs_nobody_anything(
 async def test_a_store_that_loads_its_data_costs_nobody_anything(world: World) -> None:
     for i in range(400):
         world.store.command("SET", f"ballast-{i}", "x" * 200)
-    loading = Loading(world.store)
+    loading = Loading(world.store, extra=world.users)
     await asyncio.to_thread(loading.__enter__)
     world.store = loading.store
     try:

@@ -35,6 +35,7 @@ from tests.support.node import Node, metrics
 from tests.support.processes import Process, ProcessesFactory
 from tests.support.sentinels import SentinelStore
 from tests.support.stores import Backend
+from tests.support.users import BOTH, as_user, with_users
 from tests.support.watcher import Frame, Frames, Keeper, Reader
 
 IDS = [f"node-{n:03}" for n in range(40)]
@@ -350,7 +351,8 @@ class OwnStore:
 
     def __init__(self, directory: Path) -> None:
         self._copies = directory
-        self.server = EmbeddedStore.start(directory / "store")
+        self._users = with_users(directory / "store")
+        self.server = EmbeddedStore.start(directory / "store", extra=self._users)
 
     def copy(self, name: str) -> Path:
         """The data as they are now."""
@@ -364,7 +366,7 @@ class OwnStore:
         """On the same port, with the data it had or other ones."""
         port, directory = self.server.port, data or self.server.data_dir
         self.server.kill()
-        self.server = EmbeddedStore.start(directory, port)
+        self.server = EmbeddedStore.start(directory, port, self._users)
 
 
 @pytest.fixture
@@ -377,7 +379,7 @@ def own_store(tmp_path: Path) -> Iterator[OwnStore]:
 @pytest_asyncio.fixture
 async def own(processes: ProcessesFactory, own_store: OwnStore) -> AsyncIterator[System]:
     """A system on a store of its own."""
-    url = own_store.server.url
+    url = as_user(own_store.server.url, BOTH)
     settings = replace(RegistrySettings(), redis_url=url, redis_timeout_s=1.0)
     registry = await Registry.connect(settings)
     yield System(processes(url, **QUICK), registry, Backend("valkey", (), url))
@@ -489,10 +491,11 @@ async def system_on(
 ) -> AsyncIterator[System]:
     """A system on stores of which some will die; they end with it."""
     try:
-        settings = replace(RegistrySettings(), redis_url=stores.url, redis_timeout_s=1.0)
+        url = as_user(stores.url, BOTH)
+        settings = replace(RegistrySettings(), redis_url=url, redis_timeout_s=1.0)
         registry = await Registry.connect(settings)
         try:
-            yield System(processes(stores.url, **QUICK), registry, Backend(kind, (), stores.url))
+            yield System(processes(url, **QUICK), registry, Backend(kind, (), url))
         finally:
             await registry.close()
     finally:
@@ -510,7 +513,10 @@ async def system_on(
 async def test_a_replica_is_promoted_that(
     lost: bool, clock_s: float, tmp_path: Path, processes: ProcessesFactory
 ) -> None:
-    stores = SentinelStore.start(tmp_path / "stores", clock_offsets_s={1: clock_s})
+    directory = tmp_path / "stores"
+    stores = SentinelStore.start(
+        directory, extra=with_users(directory), clock_offsets_s={1: clock_s}
+    )
     async with system_on(stores, "valkey", processes) as system:
         movers, beginning = await begun(system)
         async with watched(system, beginning) as (readers, keeps):
@@ -539,7 +545,7 @@ async def test_a_replica_is_promoted_that(
 async def test_on_a_cluster_a_primary_dies_and_readers_are_right_or_told_why(
     tmp_path: Path, processes: ProcessesFactory
 ) -> None:
-    stores = ReplicatedCluster.start(tmp_path / "stores")
+    stores = ReplicatedCluster.start(tmp_path / "stores", extra=with_users(tmp_path / "stores"))
     async with system_on(stores, "cluster", processes) as system:
         movers, beginning = await begun(system)
         async with watched(system, beginning) as (readers, keeps):

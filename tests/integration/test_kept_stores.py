@@ -27,6 +27,7 @@ from tests.support.kept import Kept, all_kept, fill, load, shape
 from tests.support.launching import launcher
 from tests.support.node import Node
 from tests.support.processes import Process, ProcessesFactory
+from tests.support.users import BOTH, as_user, with_users
 from tests.support.watcher import Reader
 
 DAY_S = 86400
@@ -71,9 +72,10 @@ def restore(tmp_path: Path) -> Iterator[Restore]:
     def start(kept: Kept, later_s: float) -> str:
         offset_s = kept.written_at / 1000 + later_s - time.time()
         binary = launcher(tmp_path / "launcher", clock_offset_s=offset_s)
-        made.append(EmbeddedStore.start(tmp_path / "store", server=binary))
+        users = with_users(tmp_path / "store")
+        made.append(EmbeddedStore.start(tmp_path / "store", extra=users, server=binary))
         fill(made[-1].url, kept)
-        return made[-1].url
+        return as_user(made[-1].url, BOTH)
 
     yield start
     for store in made:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -14,6 +12,7 @@ from redis.asyncio import Redis
 
 from muster.wire.bearer import Entry, Role, digest, new_token
 from tests.integration.conftest import System
+from tests.support.hiding import forms, found
 from tests.support.node import Node
 
 FLEET = "fleet-word-7c1f0a"
@@ -26,13 +25,6 @@ PATHS = (
     *("/v1/nodes", "/v1/fleet", "/v1/doctor", "/v1/events?since=0&until=now", "/openapi.json"),
     *("/asyncapi.json", "/docs", "/healthz", "/readyz", "/metrics", f"/{JOIN}", "/v1/none"),
 )
-
-
-def forms(secret: str) -> Iterator[bytes]:
-    """The ways a secret may be written down."""
-    yield secret.encode()
-    yield base64.b64encode(secret.encode()).rstrip(b"=")
-    yield urllib.parse.quote(secret, safe="").encode()
 
 
 async def test_no_secret_is_in_a_log_an_answer_a_metric_the_store_or_a_process_list(
@@ -95,18 +87,12 @@ async def test_no_secret_is_in_a_log_an_answer_a_metric_the_store_or_a_process_l
     assert len(told) > 30
     searched = [FLEET, FORMER, JOIN, PASSWORD, WRONG, ADMIN, *filter(None, tokens)]
     assert len(searched) == 8
-    found = [
-        (where, secret)
-        for where, content in told.items()
-        for secret in searched
-        for form in forms(secret)
-        if form in content
-    ]
-    assert found == []
+    assert found(told, searched) == []
 
 
 def test_the_search_finds_what_is_there() -> None:
     said = b"x " + base64.b64encode(JOIN.encode()) + b" y"
     assert any(form in said for form in forms(JOIN))
+    assert found({"a log": said, "another": b""}, [FLEET, JOIN]) == [("a log", JOIN)]
     assert not any(form in said for form in forms(FLEET))
     assert Path(__file__).read_bytes().count(next(forms(JOIN))) == 1

@@ -16,6 +16,7 @@ from tests.support.launching import said
 from tests.support.node import node_row, selected
 from tests.support.processes import Processes, ProcessesFactory
 from tests.support.trouble import forget_met, met
+from tests.support.users import BOTH, as_user
 
 KEYS = Keys("muster")
 
@@ -27,7 +28,7 @@ def cluster(replicated_cluster: ReplicatedCluster) -> ReplicatedCluster:
 
 @pytest.fixture
 def made(processes: ProcessesFactory, cluster: ReplicatedCluster) -> Processes:
-    return processes(cluster.url, **QUICK)
+    return processes(as_user(cluster.url, BOTH), **QUICK)
 
 
 async def keep_moving(cluster: ReplicatedCluster, partitions: list[int]) -> None:

@@ -39,13 +39,15 @@ _WAITS = 1000  # who waits for something that has no instant is looked at so oft
 @dataclass
 class Kept:
     """All that the store holds: what a failover can take back. `swept` is when the partition was
-    last observed, `other_run` whether by another run of the store."""
+    last observed, `other_run` whether by another run of the store; `released` when an operator let
+    go of the brake."""
 
     places: dict[str, Place]
     unobserved: int = 0
     swept: int | None = None
     other_run: bool = False
     lease: tuple[str, int] | None = None
+    released: int = 0
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Book:
     observed: list[int] = field(default_factory=list)
     popped: dict[str, tuple[int, str]] = field(default_factory=dict)
     looked_again: dict[str, int] = field(default_factory=dict)
+    worded: list[tuple[int, str]] = field(default_factory=list)  # called silent: when, by whom
     judged: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -399,6 +402,7 @@ class Book:
             return ["stale", ANY]
         if silence:
             self._was_silent(id_, r, silence)
+            self.worded.append((now, call.by))
         moves = (r.status, to)
         if "ready" in moves and r.status != to:
             r.window = ""

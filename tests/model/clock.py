@@ -21,6 +21,7 @@ class Clock:
     def __init__(self, file: Path | None = None) -> None:
         self.now = 0
         self._ahead = _BEGAN_MS
+        self._stepped_at = -1
         self._file = file
         self._write()
 
@@ -37,11 +38,16 @@ class Clock:
     def steps(self, ms: int) -> None:
         """The store's clock steps, forwards or back; no time passes."""
         self._ahead += ms
+        self._stepped_at = self.now
         self._write()
+
+    def stepped_since(self, store_at: int) -> bool:
+        """Whether the store's clock stepped since it showed an instant."""
+        return store_at - self._ahead <= self._stepped_at
 
     def begins_anew(self) -> None:
         """Time begins again, so that every run is as the first."""
-        self.now, self._ahead = 0, _BEGAN_MS
+        self.now, self._ahead, self._stepped_at = 0, _BEGAN_MS, -1
         self._write()
 
     def _write(self) -> None:

@@ -147,7 +147,7 @@ class Looking:
         for id_, fields in found:
             self._last_event = text(id_)
             e = _fields(fields)
-            if e["type"] == "unobserved":
+            if e["type"] in ("unobserved", "mass_expiry"):
                 continue
             version = int(e["version"]) if "version" in e else None
             of = ("from", "to", "reason")
@@ -207,6 +207,15 @@ class Looking:
             await client.set(swept, f"{was.decode().split(' ')[0]} another")
         last = await client.xrevrange(self._registry.keys.events(self._p), count=1)
         self._last_event = text(last[0][0]) if last else "-"
+
+    async def brake(self, who: str) -> tuple[int, int, int] | None:
+        """What a sweeper tells of its brake, if it holds: since when, until when, how many wait."""
+        key = self._registry.keys.brakes()
+        (told,) = await self._registry.store.commands([("HGET", key, who)])
+        said = json.loads(told) if told is not None else {"fresh_until": 0}
+        if said["fresh_until"] <= self._book.store_now():
+            return None
+        return said["since"], said["until"], said["waiting"]
 
     async def waits(self) -> bool:
         """Whether anything is marked, or an alarm rings."""

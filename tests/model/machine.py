@@ -34,10 +34,13 @@ fates = st.sampled_from(list(Fate))
 
 @dataclass
 class Stage:
-    """Where the machine plays: one store, one loop, one clock for all examples of a run."""
+    """Where the machine plays: one store, one loop, one clock for all examples of a run. `store` is
+    who looks at everything, the others are the users of those processes."""
 
     loop: asyncio.AbstractEventLoop
     store: Store
+    of_gateways: Store
+    of_sweepers: Store
     clock: Clock
 
 
@@ -55,17 +58,23 @@ class Life(RuleBasedStateMachine):
         if through == JUDGED:
             self.everything_is_judged("sw1")
 
-    @initialize(first=nodes, ready=st.sampled_from([True, True, False]))
-    def everybody_is_there(self, first: str, ready: bool) -> None:
-        self.world = World(self.stage.store, self.stage.clock)
+    @initialize(first=nodes, ready=st.sampled_from([True, True, False]),
+                braked=st.sampled_from([False, False, True]))  # fmt: skip
+    def everybody_is_there(self, first: str, ready: bool, braked: bool = False) -> None:
+        """`braked`: sweepers have the offline brake, and there are enough nodes for it to hold."""
+        on = self.stage
+        self.world = World(on.store, on.of_gateways, on.of_sweepers, on.clock, braked=braked)
         self.do(self.world.looking.empty())
         self.do(self.world.looking.listens())
         self.world.gateways.update(GATEWAYS)
         self.do(self.world.announce())
         self.do(self.world.act("sw1", self.world.look("sw1")))
-        self.do(self.world.act("gw1", self.world.connect(first, "gw1", "register", "h1")))
+        there = IDS if braked else (first,)
+        for node in there:
+            self.do(self.world.act("gw1", self.world.connect(node, "gw1", "register", "h1")))
         if ready:
-            self.a_node_beats_several_times(0, 3, Verdict.PASS)
+            for place in range(len(there)):
+                self.a_node_beats_several_times(place, 3, Verdict.PASS)
             self.everything_is_judged("sw1")
             assert self.place(first).indexed
 
@@ -154,6 +163,11 @@ class Life(RuleBasedStateMachine):
             deed = registry.remove(node, "op", "why")
         self.acts("operator", _only(deed), through)
 
+    @precondition(lambda self: self.world.braked)
+    @rule()
+    def an_operator_lets_go_of_the_brake(self) -> None:
+        self.do(self.world.release_brake())
+
     @precondition(has_sessions)
     @rule(place=some, ms=st.sampled_from([S, 30 * S]), through=through)
     def a_scheduler_holds(self, place: int, ms: int, through: int) -> None:
@@ -198,12 +212,21 @@ class Life(RuleBasedStateMachine):
                 break
         else:
             raise AssertionError("a sweeper that looks and looks does not come to rest")
+        waiting = 0
         for id_ in IDS:
             called = w.book.called_for(id_, lambda gateway: gateway in w.gateways)
             taken_at, by = w.book.popped.get(id_, (0, ""))
             another_has_it = by != who and w.clock.store_now - taken_at <= 5 * S
-            nobody_heard = not w.gateways and called == ("offline", "heartbeat_timeout")
-            assert called is None or another_has_it or nobody_heard, f"{id_} is not yet {called}"
+            silent = called == ("offline", "heartbeat_timeout")
+            nobody_heard = silent and not w.gateways
+            if called is None or another_has_it or nobody_heard:
+                continue
+            assert silent, f"{id_} is not yet {called}"
+            waiting += 1
+        if waiting:
+            await w.brake_holds(who, waiting)
+        if w.braked:
+            await w.brake_paces(who)
 
     # What goes wrong
 

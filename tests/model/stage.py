@@ -1,4 +1,5 @@
-"""Where the model plays: a store whose clock is the machine's."""
+"""Where the model plays: a store whose clock is the machine's, and with the users of `deploy/store`
+where it knows users."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from registry.embedded import EmbeddedStore, find_server
 from registry.store import Store
 from tests.model.clock import Clock, faketime
 from tests.model.machine import Stage
+from tests.support.users import GATEWAY, SWEEPER, as_user, with_users
 
 
 @contextmanager
@@ -25,13 +27,19 @@ def on_valkey(directory: Path, library: Path) -> Iterator[Stage]:
     launcher = directory / "valkey"
     launcher.write_text("\n".join(["#!/bin/sh", *lines, f'exec {find_server()} "$@"', ""]))
     launcher.chmod(0o700)
-    server = EmbeddedStore.start(directory / "data", extra=("--appendonly", "no"), server=launcher)
+    extra = ("--appendonly", "no", *with_users(directory / "data"))
+    server = EmbeddedStore.start(directory / "data", extra=extra, server=launcher)
     loop = asyncio.new_event_loop()
-    store = loop.run_until_complete(Store.connect(server.url))
+
+    urls = (server.url, as_user(server.url, GATEWAY), as_user(server.url, SWEEPER))
+    by_hand, of_gateways, of_sweepers = (
+        loop.run_until_complete(Store.connect(url)) for url in urls
+    )
     try:
-        yield Stage(loop, store, clock)
+        yield Stage(loop, by_hand, of_gateways, of_sweepers, clock)
     finally:
-        loop.run_until_complete(store.close())
+        for store in (by_hand, of_gateways, of_sweepers):
+            loop.run_until_complete(store.close())
         loop.close()
         server.kill()
 
@@ -45,7 +53,7 @@ def on_fakeredis() -> Iterator[Stage]:
         client = fakeredis.FakeAsyncRedis(server_type="valkey")
         store = Store(client, single=True, genuine=False)
         try:
-            yield Stage(loop, store, clock)
+            yield Stage(loop, store, store, store, clock)
         finally:
             loop.run_until_complete(store.close())
             loop.close()

@@ -16,6 +16,7 @@ from tests.model.machine import Life, Stage
 from tests.model.play import EXAMPLES, STEPS, play, played
 from tests.model.stage import on_fakeredis, on_valkey
 from tests.model.wire import ALL
+from tests.model.world import IDS
 from tests.support.launching import faketime_library
 
 pytestmark = pytest.mark.timeout(900)
@@ -71,6 +72,28 @@ def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Lif
     record = life.place("node-0").record
     assert record is not None and (record.status, record.reason) == ("draining", "drained")
     life.the_store_is_as_the_book_says()
+
+
+@pytest.mark.parametrize("end", ["deadline", "operator"])
+def test_the_brake_holds_only_the_word_back_and_not_for_ever(life: Life, end: str) -> None:
+    life.everybody_is_there(IDS[0], ready=True, braked=True)
+    life.time_passes("sw1", 46, [], Verdict.PASS)
+    life.everything_is_judged("sw1")
+    assert statuses(life) == ["offline", "ready", "ready"], "the first is let through"
+    life.a_scheduler_asks()
+    if end == "operator":
+        life.an_operator_lets_go_of_the_brake()
+    else:
+        life.time_passes("sw1", 300, [], Verdict.PASS)
+    life.everything_is_judged("sw1")
+    life.time_passes_unwatched(S)
+    life.everything_is_judged("sw1")
+    assert statuses(life) == ["offline"] * 3
+    life.the_store_is_as_the_book_says()
+
+
+def statuses(life: Life) -> list[str]:
+    return sorted(r.status for id_ in IDS if (r := life.place(id_).record) is not None)
 
 
 def test_the_book_itself_refuses_who_was_called_silent_before_time() -> None:

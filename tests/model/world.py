@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.errors import StoreError
-from registry.keys import partition_of
+from registry.keys import PARTITIONS, partition_of
 from registry.model import (
     Beat,
     BeatAnswer,
@@ -24,9 +24,11 @@ from registry.settings import RegistrySettings
 from registry.store import Store
 from sweeper.loop import Sweeper
 from sweeper.metrics import SweeperMetrics
+from sweeper.rules import HELD_LOOK_MS
 from sweeper.settings import SweeperSettings
 from tests.model.book import Book, Kept
 from tests.model.clock import Clock
+from tests.model.life import S
 from tests.model.looking import Looking
 from tests.model.wire import ALL, Fate, Wire
 
@@ -35,6 +37,8 @@ IDS = tuple(f"node-{n}" for n in range(2000) if partition_of(f"node-{n}") == P)[
 GATEWAYS = ("gw1", "gw2")
 SWEEPERS = ("sw1", "sw2")
 SETTINGS = replace(RegistrySettings(), redis_prefix="model")
+BRAKE_PER_S = 0.1  # of the whole fleet: of one partition hardly anybody before the brake ends
+BRAKE_MOST = round(SweeperSettings().offline_brake_most_s * S)
 CAPABILITIES = {"d1": ("any", "asr:zh"), "d2": ("any", "tts:en")}
 
 
@@ -58,26 +62,42 @@ class Session:
 class World:
     """Actors take turns: each has at most one thing under way, which may wait at the wire."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        of_gateways: Store,
+        of_sweepers: Store,
+        clock: Clock,
+        *,
+        braked: bool = False,
+    ) -> None:
+        self.braked = braked
         self.clock = clock
         clock.begins_anew()
         self.store = store
         self.book = Book(IDS, lambda: clock.store_now, lambda: clock.now)
         self.plain = Registry(store, SETTINGS)
         self.looking = Looking(self.plain, self.book, P)
-        self.wires = {who: Wire(store, who, clock, self.book) for who in
-                      (*GATEWAYS, *SWEEPERS, "operator", "scheduler")}  # fmt: skip
+        asking = dict.fromkeys((*GATEWAYS, "operator", "scheduler"), of_gateways)
+        asking |= dict.fromkeys(SWEEPERS, of_sweepers)
+        self.wires = {who: Wire(own, who, clock, self.book) for who, own in asking.items()}
         self.registries = {who: Registry(wire, SETTINGS) for who, wire in self.wires.items()}
         self.sweepers = {who: self._sweeper(who) for who in SWEEPERS}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.sessions: list[Session] = []
         self.gateways: set[str] = set()
         self.holds: list[str] = []
+        self.let_go: dict[str, int] = {}
         self.snapshot: tuple[dict[bytes, tuple[bytes, int]], Kept] | None = None
         self._made = 0
 
     def _sweeper(self, who: str) -> Sweeper:
-        settings = replace(SweeperSettings(), redis_prefix=SETTINGS.redis_prefix)
+        settings = replace(
+            SweeperSettings(),
+            redis_prefix=SETTINGS.redis_prefix,
+            offline_brake=self.braked,
+            offline_brake_per_s=BRAKE_PER_S,
+        )
         made = Sweeper(self.registries[who], settings, SweeperMetrics(), who)
         self.wires[who].present = lambda gateway: (
             gateway in made._gateways or not made._gateways_known
@@ -229,9 +249,41 @@ class World:
                 sweeper._gateways = set(await sweeper.registry.gateways())
                 sweeper._gateways_known = True
             await sweeper._look([P], observe=observe and bool(sweeper._gateways))
+            if observe and self.braked:
+                held = sweeper.brake.since
+                counts = await sweeper.registry.counts(sorted(sweeper.held))
+                await sweeper._mass_expiry(sum(counts.values()) - counts["offline"])
+                if held and not sweeper.brake.since:
+                    self.let_go[who] = self.clock.store_now
             sweeper._answered()
         except StoreError as error:
             sweeper._unanswered(error)
+
+    async def brake_holds(self, who: str, waiting: int) -> None:
+        """So many silent nodes are not called so, though a sweeper looked until nothing waits: only
+        a brake may have that, of which everybody can know, and which ends."""
+        told, now = await self.looking.brake(who), self.clock.store_now
+        if told is None and now - self.let_go.get(who, 0) <= HELD_LOOK_MS:
+            return  # they ring now
+        assert told is not None, f"{waiting} are silent and not called so"
+        since, until, held = told
+        assert until - since == BRAKE_MOST and now < until, f"the brake holds since {since}"
+        assert since > self.book.kept.released, "the brake holds though an operator let go"
+        assert held >= waiting, f"{waiting} wait, and {held} are told"
+
+    async def brake_paces(self, who: str) -> None:
+        """Under the brake no more are called silent than its pace lets through: the first at once,
+        each other after its share of the time."""
+        told = await self.looking.brake(who)
+        if told is not None and not self.clock.stepped_since(told[0]):
+            let = 2 + (self.clock.store_now - told[0]) * BRAKE_PER_S / PARTITIONS / S
+            worded = sum(at >= told[0] and by == who for at, by in self.book.worded)
+            assert worded <= let, f"{worded} were called silent since the brake took hold"
+
+    async def release_brake(self) -> None:
+        """An operator lets go of the brake."""
+        await self.registries["operator"].release_brake("op", "why")
+        self.book.kept.released = self.clock.store_now
 
     # Time, and what becomes of the store
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, CDPSession, Page
 
 _WATCH = """
 window.tasks = [];
@@ -39,6 +39,24 @@ class Work:
             f"{self.tasks} of more than 50 ms in {self.over_ms / 1000:.1f} s,"
             f" the longest {self.longest_ms:.0f} ms, together {self.busy_ms:.0f} ms"
         )
+
+
+@dataclass(frozen=True)
+class ThreadClock:
+    """The processor time of a page's main thread: what it worked, not what it waited for."""
+
+    _session: CDPSession
+
+    @classmethod
+    async def of(cls, page: Page) -> ThreadClock:
+        session = await page.context.new_cdp_session(page)
+        await session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        return cls(session)
+
+    async def worked_s(self) -> float:
+        """All its tasks so far, seconds."""
+        found = (await self._session.send("Performance.getMetrics"))["metrics"]
+        return float(next(one["value"] for one in found if one["name"] == "TaskDuration"))
 
 
 async def watch(context: BrowserContext) -> None:

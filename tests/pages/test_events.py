@@ -50,3 +50,28 @@ async def test_events_are_filtered_by_kind_and_machine_and_the_address_says_so(
     other = await visit(page.url, token=token("reader"))
     await expect(other.page.locator(".events > li")).to_have_count(1)
     await expect(other.page.get_by_label("Kind")).to_have_value("operator_drain")
+
+
+async def test_the_past_of_a_machine_is_found_behind_many_newer_events(
+    town: Town, visit: Visit
+) -> None:
+    async with town.guest("one-event-old"), town.guest("one-event-busy"):
+        for _ in range(260):
+            await town.registry.drain("one-event-busy", "ann", "to and fro")
+            await town.registry.resume("one-event-busy", "ann", "to and fro")
+        visitor = await visit(f"{town.http}/events", token=token("reader"))
+        page = visitor.page
+        lines = page.locator(".events > li")
+        old = lines.filter(has_text="one-event-old").filter(has_text="health checks pass")
+        await expect(lines.first).to_be_visible()
+        await expect(old).to_have_count(0)
+        await page.get_by_role("searchbox").fill("event-old")
+        await expect(old).to_have_count(1)
+        linked = await visit(f"{town.http}/events?node=event-old", token=token("reader"))
+        await expect(
+            linked.page.locator(".events > li").filter(has_text="health checks pass")
+        ).to_have_count(1)
+        # While it is paused, another choice has its past too.
+        await page.get_by_role("button", name="Pause").click()
+        await page.get_by_role("searchbox").fill("")
+        await expect(lines.nth(50)).to_be_visible()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
 from playwright.async_api import expect
 
 from tests.pages.conftest import Visit
@@ -137,3 +142,24 @@ async def test_columns_are_chosen_and_kept_in_the_address(town: Town, visit: Vis
     other = await visit(page.url, token=READER)
     await expect(other.page.get_by_role("columnheader", name="Version")).to_be_visible()
     await expect(other.page.get_by_role("columnheader", name="Gateway")).to_have_count(0)
+
+
+async def test_the_map_is_grouped_by_five_things_and_says_how_many_each_has(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(f"{town.http}/?q=node-", token=token("reader"))
+    async with town.asking() as client:
+        rows = (await client.get("/v1/nodes?q=node-")).json()["nodes"]
+    of: dict[str, Callable[[dict[str, Any]], str]] = {
+        "status": lambda row: row["status"],
+        "gpu": lambda row: row["gpus"][0]["name"],
+        "region": lambda row: row["labels"]["region"],
+        "gateway": lambda row: row["gateway"],
+        "version": lambda row: row["program_version"],
+    }
+    drawn = visitor.page.locator("#map canvas")
+    for group, name_of in of.items():
+        await visitor.page.get_by_label("Group by").select_option(group)
+        counts = Counter(map(name_of, rows))
+        said = ", ".join(f"{name} {counts[name]}" for name in sorted(counts))
+        await expect(drawn).to_have_attribute("aria-label", re.compile(f"by .*: {said}$"))

@@ -43,9 +43,22 @@ async def test_a_field_that_can_not_be_understood_is_named(town: Town, visit: Vi
     visitor.expects("status of 400")
     page = visitor.page
     await visitor.opens(f"{town.http}/select?kind=asr")
-    await expect(page.get_by_role("alert")).to_contain_text("src_lang")
+    await expect(page.get_by_role("alert")).to_have_text(
+        "Source language can't be understood: a language as the models name it, such as zh or en."
+    )
     await expect(page.locator("#matches")).to_have_count(0)
     await page.get_by_label("Source language").fill("zh")
     await page.get_by_role("button", name="Find").click()
     await expect(page.locator("#matches")).to_be_visible()
     await expect(page.locator("#said")).to_be_empty()
+
+
+async def test_labels_without_a_name_are_told_in_the_language_of_the_page(
+    town: Town, visit: Visit
+) -> None:
+    address = f"{town.http}/select?labels=%3Dnothing"
+    visitor = await visit(address, token=token("reader"), locale="zh-CN")
+    alert = visitor.page.get_by_role("alert")
+    await expect(alert).to_have_text("“标签”无法理解：名称=值，多个值用 | 分隔，排除用 !=。")
+    await expect(visitor.page.locator("#matches")).to_have_count(0)
+    assert not [url for url in visitor.requests if url.endswith("/v1/select/explain")]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trustme
 
-from muster.cli.children import free_ports
+from registry.ports import free_ports
 from tests.support.fleet import until
 from tests.support.prometheus import program
 

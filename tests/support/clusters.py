@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from registry.embedded import EmbeddedCluster, EmbeddedStore, StoreReplyError, free_port
+from registry.embedded import EmbeddedCluster, EmbeddedStore, StoreReplyError
+from registry.ports import free_port
 from tests.support.launching import find_touch, follows, lose_touch, said, wait_until
+from tests.support.users import with_users
 
 _NODE_TIMEOUT_MS = 1000
 
@@ -302,7 +304,8 @@ class ReplicatedCluster:
 
 @pytest.fixture
 def replicated_cluster(tmp_path: Path) -> Iterator[ReplicatedCluster]:
-    """Three primaries with a replica each, of this test's own."""
-    made = ReplicatedCluster.start(tmp_path / "replicated-cluster")
+    """Three primaries with a replica each, of this test's own, with the shipped users."""
+    directory = tmp_path / "replicated-cluster"
+    made = ReplicatedCluster.start(directory, extra=with_users(directory))
     yield made
     made.kill()

@@ -24,6 +24,7 @@ from tests.support.fleet import until
 from tests.support.kept import FOLDER, Kept, dump
 from tests.support.node import Node
 from tests.support.processes import Process, Processes
+from tests.support.users import BOTH, as_user, with_users
 from tests.support.versions import environment
 
 SECRET = "a secret that is kept with the store"
@@ -90,8 +91,8 @@ class _Cast:
 
 async def made(directory: Path, code: Path = _ROOT) -> Kept:
     """A kept store, written by the gateway and the sweeper of a working copy."""
-    store = EmbeddedStore.start(directory / "store")
-    processes = Processes(directory, store.url, secret=[SECRET], log_format="text")
+    store = EmbeddedStore.start(directory / "store", extra=with_users(directory / "store"))
+    processes = Processes(directory, as_user(store.url, BOTH), secret=[SECRET], log_format="text")
     try:
         gateway = processes.start("gateway", "MUSTER_PORT", {}, environment(code))
         sweeper = processes.start("sweeper", "MUSTER_SWEEPER_PORT", {}, environment(code))

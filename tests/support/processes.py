@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from muster.cli.children import Child, end_all, free_ports
+from muster.cli.children import Child, end_all
 from muster.cli.up import ask_ready
+from registry.ports import free_ports
 from tests.support.users import as_process
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +81,7 @@ class Process:
             if not self.running:
                 break
             ready, answer = await asyncio.to_thread(ask_ready, _HOST, self.port, tls=self.tls)
-            if ready:
+            if ready and self.running:  # otherwise another one answered there
                 return
             await asyncio.sleep(0.02)
         tail = self.child.log_tail(30)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from muster.cli.children import free_ports
+from registry.ports import free_ports
 from tests.support.stores import in_ci
 
 CONFIG = """\

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.embedded import EmbeddedStore, StoreReplyError, free_port
+from registry.embedded import EmbeddedStore, StoreReplyError
+from registry.ports import free_port
 from tests.support.launching import (
     caught_up,
     find_touch,

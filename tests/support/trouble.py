@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from registry.embedded import EmbeddedStore, StoreReplyError, free_port
+from registry.embedded import EmbeddedStore, StoreReplyError
+from registry.ports import free_port
 from tests.support.launching import said, wait_until
 
 ENDLESS = "while true do end"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 SHIPPED = Path(__file__).parents[2] / "deploy" / "store"
 PASSWORD = "a-password-of-a-test"
 GATEWAY, SWEEPER, BOTH = "muster-gateway", "muster-sweeper", "muster"
-PREFIXES = ("muster", "test", "quick", "swept", "exactly*", "at-once*")
+PREFIXES = ("muster", "test", "quick", "swept", "model", "exactly*", "at-once*")
 _LOOKING = ("+hgetall", "+xtrim", "+sismember", "+flushall")
 """What only tests ask of a store."""
 OF_PROCESS = {"gateway": GATEWAY, "sweeper": SWEEPER}
@@ -48,6 +48,12 @@ def user_file(directory: Path) -> Path:
     path = directory / "users.acl"
     path.write_text("".join(f"user {name} {' '.join(r)}\n" for name, r in made.items()), "utf-8")
     return path
+
+
+def with_users(directory: Path) -> tuple[str, str]:
+    """A server's directive that gives it the shipped users. Their file lies beside its data, which
+    may be thrown away."""
+    return "--aclfile", str(user_file(directory.with_name(f"{directory.name}-users")))
 
 
 def as_user(url: str, user: str) -> str:

@@ -40,11 +40,12 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def test_it_never_evicts_and_keeps_a_log_of_changes(tmp_path: Path) -> None:
+def test_it_never_evicts_keeps_nodes_compact_and_has_a_log_of_changes(tmp_path: Path) -> None:
     store = EmbeddedStore.start(tmp_path)
     try:
         assert store.command("CONFIG", "GET", "maxmemory-policy")[1] == "noeviction"
         assert store.command("CONFIG", "GET", "appendonly")[1] == "yes"
+        assert store.command("CONFIG", "GET", "hash-max-listpack-value")[1] == "2048"
         assert store.command("CONFIG", "GET", "bind")[1] == "127.0.0.1"
         assert store.url == f"redis://127.0.0.1:{store.port}/0"
     finally:

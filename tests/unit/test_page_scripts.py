@@ -255,3 +255,28 @@ def test_who_enters_another_token_sees_nothing_of_what_the_former_one_was_shown(
     )
     assert (had, has, counted) == (1, 0, 0)
     assert ended == [True, False]
+
+
+STREAM = """
+const { past } = await import('./api.js');
+const asked = [];
+globalThis.fetch = async (path) => {
+  const [, since] = /since=(\\d+)/.exec(path);
+  const back = Date.now() - Number(since);
+  asked.push(Math.round(back / 1000));
+  const count = Math.floor(back / EVERY);
+  return new Response(Array.from({ length: count }, (_, n) => `data: {"at": ${n}}\n\n`).join(''));
+};
+const found = (await past('', 3600000)).length;
+"""
+
+
+@pytest.mark.parametrize(
+    ("every_ms", "asked_s", "found"),
+    [(10, [10], 500), (1000, [10, 60, 360, 2160], 500), (100_000, [10, 60, 360, 2160, 3600], 36)],
+)
+def test_of_a_busy_hour_only_its_last_stretch_is_read(
+    scripts: Path, every_ms: int, asked_s: list[int], found: int
+) -> None:
+    told = run(scripts, STREAM.replace("EVERY", str(every_ms)), "{ asked, found }")
+    assert told == {"asked": asked_s, "found": found}

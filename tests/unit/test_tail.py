@@ -287,6 +287,26 @@ async def test_who_watches_from_now_on_is_told_what_happens_after_they_were_let_
         assert [p for p, *_ in told.events] == [1]
 
 
+async def test_who_stays_is_told_that_the_store_lost_events() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
+        watch = await tail.join(None)
+        batches = watch.batches(QUIET_S)
+        for _ in range(3):
+            streams.add(1)
+        told: list[Entry] = []
+        while len(told) < 3:
+            told += await anext(batches)
+        streams.lose_the_end(1, 1)
+        streams.add(1)
+        for _ in range(100):
+            told += await anext(batches)
+            if told[-1].loss is not None:
+                break
+        assert [entry.loss for entry in told] == [None, None, None, Loss.STORE_LOST_EVENTS]
+        watch.leave()
+
+
 async def test_a_cursor_of_another_store_is_told_so_even_if_its_places_are_there() -> None:
     streams = Streams(random.Random(1))
     async with tails(streams, 1) as (tail,):

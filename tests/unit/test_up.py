@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from muster.cli.children import free_ports
+from registry.ports import free_ports
 from tests.unit.test_embedded_store import eventually, is_gone
 
 ROOT = Path(__file__).resolve().parents[2]

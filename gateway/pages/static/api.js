@@ -2,15 +2,17 @@
 
 import { frames } from "./frames.js";
 import { token } from "./session.js";
-import { lang } from "./words.js";
-import { learnNow } from "./format.js";
+import { WORDS, lang, word } from "./words.js";
+import { learnNow, storeNow } from "./format.js";
 
 const ASK_MS = 30_000; // a connection that died in a laptop's sleep may never say so
 
-/** The gateway said no, in its own words: `code` for programs, `title` for people. */
+/** The gateway said no: `code` for programs, the message for people, in their language where the pages
+ * have words for it. */
 export class Problem extends Error {
   constructor(document) {
-    super(document.title);
+    const name = `problem_${document.code}`;
+    super(WORDS[name] ? word(name) : document.title);
     this.document = document;
     this.code = document.code;
   }
@@ -56,12 +58,20 @@ export async function each(query, take) {
   }
 }
 
-/** The same as a list; at most `most` of the newest, so that a busy hour does not fill the memory. */
-export async function past(query, most = 500) {
-  const found = [];
-  await each(query, (event) => {
-    found.push(event);
-    if (found.length > 2 * most) found.splice(0, found.length - most);
-  });
-  return found.slice(-most);
+const FIRST_MS = 10_000;
+const WIDER = 6;
+
+/** The newest events of the last `ms`, oldest first: at least `enough` of them, or all there are.
+ * A stream tells the oldest first; so that a busy hour need not come over the wire for its last
+ * seconds, ever longer stretches are asked for until one holds enough. */
+export async function past(query, ms, enough = 500) {
+  for (let back = Math.min(FIRST_MS, ms); ; back = Math.min(back * WIDER, ms)) {
+    const found = [];
+    const since = Math.max(0, Math.round(storeNow() - back));
+    await each(`${query}since=${since}`, (event) => {
+      found.push(event);
+      if (found.length > 2 * enough) found.splice(0, found.length - enough);
+    });
+    if (found.length >= enough || back === ms) return found.slice(-enough);
+  }
 }

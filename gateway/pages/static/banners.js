@@ -2,6 +2,7 @@
 // but for the words of durations.
 
 import { clockTime, duration } from "./format.js";
+import { word } from "./words.js";
 
 const MASS_MS = 15 * 60_000; // how long after it many machines' silence is worth a banner
 const STEP_MS = 10_000;
@@ -11,7 +12,7 @@ export function told({ state, gap, now }) {
   const found = [];
   const { numbers } = state;
   // Times go on in steps: they are no reason to read a banner aloud anew.
-  const about = (ms) => duration(Math.floor(ms / STEP_MS) * STEP_MS);
+  const about = (ms) => (ms < STEP_MS ? word("few_s") : duration(Math.floor(ms / STEP_MS) * STEP_MS));
   const ago = about(state.stale ? now - state.stale : 0);
   const down = [state.numbersProblem?.code, state.problem?.code].includes("UNAVAILABLE");
   if (down) found.push({ name: "store", to_do: "again" });

@@ -9,6 +9,10 @@ import { moment } from "./row.js";
 import { WORDS, word } from "./words.js";
 
 const SHOWN = 200;
+const TYPED_MS = 300; // after the last key the past is read
+const ASK_MOST = 100; // ids in one address
+const KEPT = 2000;
+const ID = /^[\w.-]{1,64}$/;
 const HOUR_MS = 3_600_000;
 const KINDS = Object.keys(WORDS).filter((name) => name.startsWith("event_")).map((name) => name.slice(6));
 
@@ -16,13 +20,16 @@ export function show(page) {
   const asked = new URLSearchParams(location.search);
   let [kind, part] = [asked.get("type") ?? "", asked.get("node") ?? ""];
   let kept = [...state.events]; // oldest first
-  let paused = 0;
+  let paused = 0; // how many came meanwhile
+  let pausedAt = 0;
   let running = true;
   let over = false;
+  let typed = null;
   const list = h("div.live");
   const button = h("button", { type: "button", onclick: () => {
     running = !running;
     paused = 0;
+    pausedAt = storeNow();
     draw();
   } });
   const kinds = h("select", { onchange: () => change(kinds.value, part) },
@@ -34,8 +41,11 @@ export function show(page) {
 
   function change(newKind, newPart) {
     const other = newKind !== kind;
-    [kind, part] = [newKind, newPart];
+    [kind, part] = [newKind, newPart.trim()];
+    kept = merged(kept, state.events).filter(meets);
+    clearTimeout(typed);
     if (other) readPast();
+    else typed = setTimeout(readPast, TYPED_MS);
     const query = new URLSearchParams();
     if (kind) query.set("type", kind);
     if (part) query.set("node", part);
@@ -66,27 +76,46 @@ export function show(page) {
   draw();
   readPast();
 
-  /** The newest of the last hour, of the kind chosen: a rare kind is not among the newest of all. */
+  /** The newest of the last hour, of the kind and the machines chosen: what is rare is not among the
+   * newest of all. */
   function readPast() {
-    const since = `since=${Math.max(0, Math.round(storeNow() - HOUR_MS))}`;
-    past(kind ? `${since}&types=${kind}` : since).then((found) => {
-      const key = (event) => `${event.at} ${event.type} ${event.node_id} ${event.version}`;
-      const had = new Set(kept.map(key));
-      kept = [...found.filter((event) => !had.has(key(event))), ...kept].sort((a, b) => a.at - b.at);
-      if (!over) draw(true);
+    const asked = [kind, part];
+    past([kind && `types=${kind}&`, part && ids()].join(""), HOUR_MS).then((found) => {
+      if (over || asked[0] !== kind || asked[1] !== part) return;
+      kept = merged(kept, found);
+      // What is shown while paused gets no newer ones, but its past.
+      if (!running) frozen = merged(frozen, found.filter((event) => event.at <= pausedAt));
+      draw(true);
     }, () => soon());
+  }
+
+  /** Machines whose id has the part, and the part itself: the id of one that is gone. Where that is
+   * much of the fleet, they are among the newest of all. */
+  function ids() {
+    const known = [...state.rows.keys()].filter((id) => id.includes(part) && id !== part);
+    const asked = ID.test(part) ? [part, ...known] : known;
+    return asked.length && asked.length <= ASK_MOST ? `node_id=${asked.join(",")}&` : "";
   }
 
   return {
     update: (_, message) => {
+      // Then more ids are known, or some events never came.
+      if ((message.kind === "listed" && part) || message.kind === "gap") readPast();
       if (message.kind !== "events") return;
       // A new list each time: what is shown while paused stays as it was.
-      kept = [...kept, ...message.events.filter(isOfKind)].slice(-2000);
+      kept = [...kept, ...message.events.filter(meets)].slice(-KEPT);
       if (!running) paused += message.events.filter(meets).length;
       soon();
     },
-    end: () => { over = true; },
+    end: () => { over = true; clearTimeout(typed); },
   };
+}
+
+/** Both in the order of time, each event once. */
+function merged(some, others) {
+  const key = (event) => `${event.at} ${event.type} ${event.node_id} ${event.version}`;
+  const had = new Set(some.map(key));
+  return [...others.filter((event) => !had.has(key(event))), ...some].sort((a, b) => a.at - b.at);
 }
 
 function line(event) {

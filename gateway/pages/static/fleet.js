@@ -43,7 +43,7 @@ export function show(page) {
     body.querySelector("[aria-sort] button")?.focus();
   });
   const search = h("input", { type: "search", value: view.q, placeholder: word("search"), "aria-label": word("search"),
-    oninput: () => change({ q: search.value, page: 0 }) });
+    oninput: () => change({ q: search.value, page: 0 }, soon) });
   const group = h("select", { onchange: () => change({ group: group.value }) },
     Object.keys(GROUPS).map((name) => h("option", { value: name, selected: name === view.group }, word(`group_${name}`))));
   const statuses = h("select", { onchange: () => change({ status: statuses.value, page: 0 }) },
@@ -77,13 +77,13 @@ export function show(page) {
   }
 
   let dirty = true; // whether cells may lie elsewhere than they did
-  function change(more) {
+  function change(more, then = draw) {
     Object.assign(view, more);
     dirty = true;
     statuses.value = view.status;
     const kept = Object.entries(view).filter(([name, value]) => value !== PLAIN[name]);
     history.replaceState(null, "", kept.length ? `/?${new URLSearchParams(kept)}` : "/");
-    draw();
+    then();
   }
 
   const meets = (row) => (!view.status || row.status === view.status) && (!needle() || text(row).includes(needle()));
@@ -101,14 +101,17 @@ export function show(page) {
   function draw() {
     figures.update(view.status || "all");
     const { gateways, sweepers, watch } = state.numbers ?? {};
-    watched.textContent = watch ? `${word("gateways")} ${gateways} · ${word("sweepers")} ${sweepers} · ${word("unobserved_note", { time: duration(watch.unobserved_ms) })}` : "";
+    watched.textContent = watch ? `${word("gateways", { count: gateways })} · ${word("sweepers", { count: sweepers })} · ${word("unobserved_note", { time: duration(watch.unobserved_ms) })}` : "";
     const rows = [...state.rows.values()].filter(meets);
     if (dirty) {
       map.draw(rows, GROUPS[view.group], (id) => state.rows.get(id));
       dirty = false;
     }
-    const counts = STATUSES.map((status) => `${word(`status_${status}`)} ${state.counts[status]}`).join(", ");
-    canvas.setAttribute("aria-label", word("map_summary", { total: rows.length, counts }));
+    const of = (status) => rows.reduce((count, row) => count + (row.status === status), 0);
+    const counts = STATUSES.map((status) => `${word(`status_${status}`)} ${whole(of(status))}`).join(", ");
+    const summary = word("map_summary", { total: whole(rows.length), counts });
+    canvas.setAttribute("aria-label", view.group === "none" ? summary
+      : word("map_grouped", { summary, by: word(`group_${view.group}`), groups: map.groups() }));
     const last = Math.max(0, Math.ceil(rows.length / ROWS) - 1);
     const first = Math.min(view.page, last) * ROWS;
     const shown = sorted(rows).slice(first, first + ROWS);
@@ -149,4 +152,12 @@ export function show(page) {
   };
 }
 
-const text = (row) => `${row.node_id} ${row.gpus.map((gpu) => gpu.name).join(" ")} ${Object.entries(row.labels).map(([name, value]) => `${name}=${value}`).join(" ")}`.toLowerCase();
+// A row is replaced by another object when it changes, so its words are made once.
+const texts = new WeakMap();
+function text(row) {
+  if (!texts.has(row)) {
+    const labels = Object.entries(row.labels).map(([name, value]) => `${name}=${value}`);
+    texts.set(row, [row.node_id, ...row.gpus.map((gpu) => gpu.name), ...labels].join(" ").toLowerCase());
+  }
+  return texts.get(row);
+}

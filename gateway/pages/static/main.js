@@ -25,7 +25,10 @@ const LINKS = [["/", "fleet"], ["/mine", "owner_page"], ["/select", "select_page
 
 const at = (id) => document.getElementById(id);
 let me = null;
+// Whose page differs by who asks; the others are not drawn a second time once that is known.
+const WHO = new Set([node, mine]);
 let shown = null; // {update, end}
+let showing = null; // its module
 let shownAs = "";
 let gap = false;
 
@@ -42,6 +45,7 @@ function show() {
   delete page.dataset.key;
   const found = PAGES.find(([pattern]) => pattern.test(location.pathname)) ?? PAGES[0];
   const [pattern, name, module] = found;
+  showing = module;
   head(name);
   document.title = `${word(name)} · ${word("title")}`;
   if (state.link === "refused") {
@@ -82,7 +86,8 @@ async function learnMe() {
   learning = null;
   if (found === null) return;
   me = found;
-  show();
+  if (shownAs === "page" && !WHO.has(showing)) head(PAGES.find(([, , module]) => module === showing)[1]);
+  else show();
 }
 
 function head(current) {

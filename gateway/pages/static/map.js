@@ -12,8 +12,9 @@ const HEAD = 22;
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
 /** {draw(rows, groupOf, rowOf), touch(ids)} on this canvas: `draw` lays out, `touch` repaints machines
- * of which only the look changed. `within(id)` is the group a machine lies in. A cell that is pointed at or walked to is named in `tip`, walked to
- * in `said` too; `open(id)` goes to one. */
+ * of which only the look changed. `within(id)` is the group a machine lies in, `groups()` says all with
+ * their numbers. A cell that is pointed at or walked to is named in `tip`, walked to in `said` too;
+ * `open(id)` goes to one. */
 export function drawMap({ canvas, frame, tip, said, open }) {
   let cells = []; // {id, group, x, y} in order
   let byId = new Map();
@@ -180,6 +181,7 @@ export function drawMap({ canvas, frame, tip, said, open }) {
   look.observe(document.documentElement, { attributeFilter: ["data-look"] });
   return {
     draw, touch, within: (id) => byId.get(id)?.group,
+    groups: () => heads.map(([name, count]) => `${name} ${whole(count)}`).join(", "),
     end: () => { dark.removeEventListener("change", repaint); look.disconnect(); },
   };
 }

@@ -16,6 +16,7 @@ const LEAST_MS = 60_000; // of time that a bar stands for
 const EXPLAIN_MS = 5000;
 const FEW = 5; // of those in need, until more are asked for: the last 24 hours stay in sight
 const MOST = 100; // each costs a request
+const ASKED_AT_ONCE = 4;
 const BARS = 100;
 const URGENT = ["degraded", "offline", "registering", "draining"];
 const LABELS = { up: "up", theirs: "down_theirs", ours: "down_ours", planned: "down_planned", unknown: "unknown_time" };
@@ -79,9 +80,11 @@ export function show(page, { me }) {
     again = asking;
     if (asking) return;
     asking = true;
-    for (const row of inNeed(mine()).slice(0, most())) {
+    const open = inNeed(mine()).slice(0, most());
+    for (let at = 0; at < open.length; at += ASKED_AT_ONCE) {
       try {
-        why.set(row.node_id, await get(`/v1/nodes/${encodeURIComponent(row.node_id)}/explain`));
+        await Promise.all(open.slice(at, at + ASKED_AT_ONCE).map(async ({ node_id: id }) =>
+          why.set(id, await get(`/v1/nodes/${encodeURIComponent(id)}/explain`))));
       } catch {
         break; // the head of the page says what is wrong
       }

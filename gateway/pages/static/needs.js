@@ -16,6 +16,9 @@ export function fromAddress(search) {
 }
 export const toAddress = (fields) => String(new URLSearchParams(fields));
 
+/** What of it is no label with a value. */
+export const unreadable = (text) => listed(text).filter((part) => !/^[^=!]+!?=/.test(part));
+
 /** `region=eu|us, owner!=lab` as {region: ["eu", "us"], owner: {not: ["lab"]}}; one value stands alone. */
 export function labels(text) {
   const found = {};

@@ -13,6 +13,10 @@ const CONNECTS = new Set(["register", "resume", "revive", "restore", "duplicate_
 
 export function show(page, { me, argument: id }) {
   document.title = `${id} · ${word("title")}`;
+  if (!me) {
+    fill(page, h("h1.mono", {}, id), h("p.soft", {}, word("loading")));
+    return {};
+  }
   const head = h("section");
   const about = Object.fromEntries(["hardware", "models", "connection", "verdicts", "timeline"]
     .map((name) => [name, h("section.card", { id: name })]));
@@ -60,7 +64,7 @@ export function show(page, { me, argument: id }) {
     head.className = `card state s-${story.status}`;
     fill(head,
       h("div.row", {}, badge(story.status), h("span.soft", {}, word("for_time", { time: duration(why.for_ms) })), h("span.grow"),
-        me?.role === "admin" ? operate(story) : null),
+        me.role === "admin" ? operate(story) : null),
       h("p.told", { id: "summary" }, why.summary),
       why.selectable ? h("p", {}, word("can_work")) : null,
       waits ? h("p", {}, `${word("waits_for")} `, waits.text,

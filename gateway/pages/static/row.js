@@ -12,6 +12,10 @@ export function moment(at) {
   return h("time", { datetime: utc, title: utc }, instant(at));
 }
 
+/** A machine's labels, by their names. */
+export const tags = (labels) =>
+  Object.entries(labels).sort().map(([name, value]) => h("span.tag", {}, `${name}=${value}`));
+
 /** "2 × A100, T4" */
 export function cards(gpus) {
   const counts = new Map();

@@ -2,15 +2,16 @@
 
 import { ask, get } from "./api.js";
 import { fill, h, refill } from "./dom.js";
-import { badge, cards } from "./row.js";
+import { badge, cards, tags } from "./row.js";
 import { brief, clockTime, duration, whole } from "./format.js";
 import { state } from "./link.js";
-import { CEILINGS, body, curl, fromAddress, query, toAddress } from "./needs.js";
+import { CEILINGS, body, curl, fromAddress, query, toAddress, unreadable } from "./needs.js";
 import { token } from "./session.js";
 import { command } from "./states.js";
 import { word } from "./words.js";
 
 const KINDS = ["", "asr", "nmt", "tts"];
+const HINTS = { src_lang: "lang", tgt_lang: "lang", labels: "labels", min_gpu_memory_gb: "number", ceilings: "number" };
 const NEEDS_LANGUAGE = { src_lang: ["asr", "nmt"], tgt_lang: ["nmt", "tts"] };
 
 export function show(page) {
@@ -75,6 +76,8 @@ export function show(page) {
   async function find() {
     fill(shell, command(curl(location.origin, fields, Boolean(token()))));
     const mine = (asked += 1);
+    const [bad] = unreadable(fields.labels ?? "");
+    if (bad) return refused("labels");
     try {
       const found = await ask("POST", "/v1/select/explain", body(fields));
       if (over || mine !== asked) return;
@@ -83,11 +86,18 @@ export function show(page) {
       result(found);
     } catch (problem) {
       if (over || mine !== asked) return;
-      const { parameter, expected } = problem.document ?? {};
-      said.textContent = parameter ? word("wrong_field", { field: parameter, expected }) : word("failed", { title: problem.message });
-      verdict.textContent = "";
-      answer.replaceChildren();
+      refused(problem.document?.parameter, problem.message);
     }
+  }
+
+  /** Which field it was is told by the name it has in the form. */
+  function refused(parameter, title) {
+    const [first, second] = (parameter ?? "").split(/[.[]/);
+    const input = inputs[first === "ceilings" ? second : first];
+    const field = input?.closest("label").firstChild.textContent ?? parameter;
+    said.textContent = parameter ? word("wrong_field", { field, hint: word(`hint_${HINTS[first] ?? "list"}`) }) : word("failed", { title });
+    verdict.textContent = "";
+    answer.replaceChildren();
   }
 
   function result(found) {
@@ -160,7 +170,6 @@ export function show(page) {
 }
 
 const link = (id) => h("a.mono", { href: `/nodes/${encodeURIComponent(id)}` }, id);
-const tags = (labels) => Object.entries(labels).map(([name, value]) => h("span.tag", {}, `${name}=${value}`));
 
 function value(given) {
   const [[name, test] = []] = Object.entries(given ?? {});

@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.js";
 import { duration, storeNow } from "./format.js";
-import { badge, cards } from "./row.js";
+import { badge, cards, tags } from "./row.js";
 import { STATUSES } from "./store.js";
 import { lang, word } from "./words.js";
 
@@ -14,7 +14,7 @@ const CELLS = {
   since: (row) => h("td.number", {}, duration(storeNow() - row.since)),
   load: (row) => h("td.number", {}, `${row.load} / ${row.capacity}`),
   gpus: (row) => h("td", {}, cards(row.gpus)),
-  labels: (row) => h("td", {}, Object.entries(row.labels).map(([name, value]) => h("span.tag", {}, `${name}=${value}`))),
+  labels: (row) => h("td", {}, tags(row.labels)),
   gateway: (row) => h("td.nowrap", {}, row.gateway),
   program_version: (row) => h("td.nowrap", {}, row.program_version ?? ""),
   platform: (row) => h("td.nowrap", {}, row.platform ?? ""),

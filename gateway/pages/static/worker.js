@@ -6,6 +6,7 @@ import { frames } from "./frames.js";
 import { needsRow } from "./store.js";
 
 const PAGE = 1000;
+const FIRST = 100; // what fits on a screen is there before the rest is listed
 const ASK_MOST = 200; // ids in one address
 const BATCH_MS = 60;
 const NUMBERS_MS = 5000;
@@ -57,7 +58,7 @@ async function list() {
   let first = null;
   do {
     const at = page ? `&cursor=${encodeURIComponent(page)}` : "";
-    const answer = await (await ask(`/v1/nodes?snapshot=1&limit=${PAGE}${at}`)).json();
+    const answer = await (await ask(`/v1/nodes?snapshot=1&limit=${page ? PAGE : FIRST}${at}`)).json();
     first ??= answer.events_cursor;
     for (const row of answer.nodes) known.add(row.node_id);
     tell({ kind: "rows", rows: answer.nodes, now: answer.now });

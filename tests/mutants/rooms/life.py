@@ -73,3 +73,11 @@ def mutants() -> Iterator[Mutant]:
         prefix="life, sweeper",
         keyword="not fakeredis",
     )
+    yield from guards(
+        "sweeper/brake.py",
+        _MODEL,
+        ("a pace", "if self._let < 1 + (now - self.since) * per_ms:", "if True:"),
+        ("a deadline", "now - self.since >= limits.most_ms or", ""),
+        prefix="life, brake",
+        keyword="brake and not fakeredis",
+    )

@@ -81,7 +81,7 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         f"{_STATIC}/node.js",
         _browser("operating"),
-        ("for admins", 'me?.role === "admin" ? operate(story) : null', "operate(story)"),
+        ("for admins", 'me.role === "admin" ? operate(story) : null', "operate(story)"),
         prefix="pages, node",
     )
     yield from guards(
@@ -94,6 +94,7 @@ def mutants() -> Iterator[Mutant]:
         f"{_STATIC}/map.js",
         _browser("finding"),
         ("opened by keys", 'if (event.key === "Enter" && place >= 0) open(chosen);', ""),
+        ("groups have their numbers", "`${name} ${whole(count)}`).join", "name).join"),
         prefix="pages, map",
     )
     yield from guards(
@@ -117,6 +118,7 @@ def mutants() -> Iterator[Mutant]:
             "said.textContent = parameter ? ",
             "said.dataset.none = parameter ? ",
         ),
+        ("labels without a name", 'if (bad) return refused("labels");', ""),
         prefix="pages, select",
     )
     yield from guards(
@@ -125,6 +127,7 @@ def mutants() -> Iterator[Mutant]:
         ("a pause", "if (running) frozen = kept;", "frozen = kept;"),
         ("what came meanwhile", "paused += message.events.filter(meets).length;", "paused += 0;"),
         ("kinds", "(!kind || event.type === kind)", "true"),
+        ("the past of one machine", "part && ids()", '""'),
         prefix="pages, events",
     )
     yield from guards(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.mutants.mutant import Mutant, guards, unit
+from tests.mutants.mutant import Mutant, contract, guards, unit
 
 
 def mutants() -> Iterator[Mutant]:
@@ -30,4 +30,22 @@ def mutants() -> Iterator[Mutant]:
         "registry/opening.py",
         unit("store_explanations"),
         ("a door that closes at once", "    if closed and not reached:  #", "    if False:  #"),
+    )
+    yield from guards(
+        "registry/subscription.py",
+        contract("subscriptions_that_lose_their_server"),
+        (
+            "a bug leaves nobody deaf",
+            'log(logger, logging.ERROR, "listening_failed", exc_info=error)',
+            "raise",
+        ),
+        ("all failures are looked at", "task.add_done_callback(_looked_at)", "pass"),
+        keyword="begins_again or asked_why",
+    )
+    yield from guards(
+        "registry/primary.py",
+        contract("one_primary_at_a_time"),
+        ("what broke asks the sentinels", "if not self.is_connected:", "if False:"),
+        ("what was in use follows", "if self.is_connected and named", "if False and named"),
+        keyword="",
     )

@@ -72,6 +72,6 @@ def mutants() -> Iterator[Mutant]:
     )
     yield from guards(
         "gateway/guard.py",
-        integration("problems_are_counted"),
+        integration("problems_are_counted", "bugs_are_counted"),
         ("problems are counted", 'scope["state"].get("problem"):', "None:"),
     )
