@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.gateway import NotMeasuredError
 from bench.scale.machine import header
 from tests.soak.picture import drawn
 from tests.soak.sample import Sample
@@ -53,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="muster-soak-") as name:
-        samples, counts = run(asked, Path(name), _tell)
+        try:
+            samples, counts = run(asked, Path(name), _tell)
+        except NotMeasuredError as error:
+            print(f"not begun, as not all became ready: {error}")
+            return 1
     findings = judged(samples, counts)
     about = header(begun)
     text = said(about, asked, counts, findings)

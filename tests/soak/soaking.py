@@ -83,7 +83,7 @@ async def soaked(
             for step in (
                 sampler.run(asked.every_s, asked.lasts_s),
                 _done(acting),
-                _ended(load[1:]),
+                _ended(load[1:], watcher),
                 _settled(fleet, store, watcher),
             ):
                 try:
@@ -93,8 +93,11 @@ async def soaked(
                     tell(f"went wrong: {wrong[-1]}")
             counts = _counted(fleet, chaos, scheduler, visitors, watcher, store)
             hidden = [made.environ["MUSTER_SECRET"], *visitors.tokens[:_TOKENS]]
-            counts.secrets_told = await secrets_told(made, hidden)
-            counts.secrets = len(hidden)
+            try:
+                counts.secrets_told = await secrets_told(made, hidden)
+                counts.secrets = len(hidden)
+            except Exception as error:  # noqa: BLE001 - as above
+                wrong.append(_said(error))
             counts.wrong = wrong
     finally:
         with contextlib.suppress(Exception):  # it was told above
@@ -130,8 +133,10 @@ async def _done(acting: asyncio.Task[None]) -> None:
     await acting
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Ends them; what one of them died of is raised."""
+async def _ended(tasks: list[asyncio.Task[None]], watcher: Watcher | None = None) -> None:
+    """Ends them; what one of them died of is raised. From then on visitors are away for good."""
+    if watcher is not None:
+        watcher.visits_are_over = True
     left = set(tasks)
     while left:
         # Again and again: a library may take a cancellation for the end of its own wait.
