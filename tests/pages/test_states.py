@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.integration.conftest import System
 from tests.pages.conftest import Visit
@@ -44,6 +46,27 @@ async def test_without_a_token_one_is_asked_for_it_and_with_a_wrong_one_told_so(
     await visitor.live()
     await expect(visitor.figure("all")).to_have_text(str(theirs))
     await expect(page.locator("tr[data-node]")).to_have_count(theirs)
+
+
+async def test_before_the_list_is_read_the_page_says_so_and_has_the_numbers(
+    town: Town, visit: Visit
+) -> None:
+    visitor = await visit(token=token("reader"))
+    page = visitor.page
+    answered = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await visitor.context.route("**/v1/nodes?snapshot=1*", late)
+    await page.goto(town.http)
+    await expect(page.locator("#link")).to_have_text("reading the list…")
+    await expect(page.get_by_text("Reading…", exact=True)).to_be_visible()
+    await expect(visitor.figure("all")).to_have_text("40")
+    answered.set()
+    await visitor.live()
+    await expect(page.locator("tr[data-node]")).to_have_count(40)
 
 
 @pytest.mark.pages
