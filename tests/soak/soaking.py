@@ -27,6 +27,9 @@ from tests.soak.watching import StoreReader, Watcher
 EVENTS_PER_PARTITION = 256
 """Of so few the bound is reached before it is judged; 10 000 would not be in an hour."""
 
+WATCH_BUFFER_BYTES = 8 * 2**20
+"""The same for the events that a gateway with a watcher keeps in memory."""
+
 _STREAM_BLOCK = 100
 """A stream is shortened by whole blocks of so many entries."""
 
@@ -223,6 +226,7 @@ def settings(speed: float) -> Mapping[str, str]:
     the store's bound is."""
     more = {
         "MUSTER_EVENTS_PER_PARTITION": str(EVENTS_PER_PARTITION),
+        "MUSTER_WATCH_BUFFER_BYTES": str(WATCH_BUFFER_BYTES),
         "MUSTER_LOG_LEVEL": "info",
         "MUSTER_SECRET": secrets.token_hex(16),
     }
