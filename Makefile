@@ -52,6 +52,7 @@ scale: env ## 50 000 sockets, many nodes in a Cluster, how costs grow: half an h
 	$(BIN)/python -m bench.scale.sockets --nodes 10000
 	$(BIN)/python -m bench.scale.sockets --nodes 50000
 	$(BIN)/python -m bench.scale.store $(ARGS)
+	$(BIN)/python -m bench.scale.series
 	$(BIN)/python -m bench.scale.growth
 
 mutants: env ## break each guard in turn: the suite must fail every time

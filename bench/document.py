@@ -148,7 +148,8 @@ def _promises(run: dict[str, Any]) -> str:
     broken = [f for f in run["verdict"]["findings"] if not f["kept"]]
     if not broken:
         return "every promise kept"
-    return "**broken:** " + "; ".join(f"{f['what']}: {f['found']}" for f in broken)
+    said = [f"{f['what']}: {f['found']}" for f in broken] + run.get("sweepers_blame", [])
+    return "**broken:** " + "; ".join(said)
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -257,6 +258,12 @@ def sizes() -> str:
 def store() -> str:
     """What `python -m bench.scale.store` measured last, in a Cluster."""
     found = _read("scale/last/store.json")
+
+    def spent(at: dict[str, Any], what: str) -> str:
+        if what not in at:
+            return "—"
+        return f"{at[what]['sweeper_us_a_node']:.0f} / {at[what]['store_us_a_node']:.0f}"
+
     heads = ["", *(f"{_number(at['nodes'])} nodes" for at in found["sizes"])]
     lines: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("store, bytes a node", lambda at: _number(at["bytes_a_node"])),
@@ -272,6 +279,8 @@ def store() -> str:
         ("overview, p50", lambda at: f"{at['overview']['p50_ms']:.0f} ms"),
         ("at rest: sweeper / store, cores", lambda at:
             f"{at['at_rest']['sweeper_cores']:.3f} / {at['at_rest']['store_cores']:.3f}"),
+        ("an alarm of a living node: sweeper / store, µs", lambda at: spent(at, "alarms")),
+        ("a node that fell silent: sweeper / store, µs", lambda at: spent(at, "fallen_silent")),
         ("longest command", lambda at:
             f"{max(c['longest_ms'] for c in at['slowest_commands']):.0f} ms"),
     ]  # fmt: skip

@@ -1,10 +1,12 @@
 """One batcher for the beats of all sockets: a few milliseconds' worth goes to the store at once.
 
-Five rules. Beats of one node keep their order, and none is merged with another. One call is under
-way at a time. When the store can't be asked, beats stay, with their age, and are sent again, which
-their `seq` makes harmless. While it is away each node keeps only its latest few: the oldest would
-be too old to count anyway. And of a store in parts (a Cluster) one part that can't be asked holds
-up only its own beats: they wait in its lane, which tries by itself until it is empty.
+Six rules. A beat that may change something (`hurry`) goes within a window; those of healthy ready
+nodes, nearly all, wait a few windows for company, as a call costs as much as ten beats, and go with
+the first that hurries. Beats of one node keep their order, and none is merged with another. One
+call is under way at a time. When the store can't be asked, beats stay, with their age, and are sent
+again, which their `seq` makes harmless. While it is away each node keeps only its latest few: the
+oldest would be too old to count anyway. And of a store in parts (a Cluster) one part that can't be
+asked holds up only its own beats: they wait in its lane, which tries by itself until it is empty.
 
 It does not know what an answer means; it hands it to whoever offered the beat.
 """
@@ -29,6 +31,8 @@ from registry.model import Beat, BeatAnswer, BeatOutcome
 logger = logging.getLogger("muster.gateway.batcher")
 
 TOO_OLD = BeatAnswer(BeatOutcome.TOO_OLD)
+PATIENCE = 4
+"""How many windows a beat waits that changes nothing."""
 _BACKOFF_FIRST_S = 0.05
 _BACKOFF_MOST_S = 1.0
 
@@ -78,7 +82,8 @@ class _Lane:
 
 
 class Batcher:
-    """Collects beats for `window_s` seconds, sends at most `batch_max` in a call."""
+    """Collects beats for `window_s` seconds, `PATIENCE` times that if none hurries; sends at most
+    `batch_max` in a call."""
 
     def __init__(
         self,
@@ -100,6 +105,7 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._why = ""
         self._offered = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -117,7 +123,11 @@ class Batcher:
         lane = self._lane_of(node_id)
         return lane is None or not lane.failing
 
-    def offer(self, beat: Beat, owner: BeatOwner) -> None:
+    def hurry(self) -> None:
+        """Somebody waits for the answers to what was offered: it goes within a window."""
+        self._hurried.set()
+
+    def offer(self, beat: Beat, owner: BeatOwner, *, hurry: bool = True) -> None:
         """Takes a beat on its way; the owner will be told the answer, always exactly once."""
         waiting = _Waiting(beat, owner)
         lane = self._lane_of(beat.node_id)
@@ -126,6 +136,8 @@ class Batcher:
                 self._empty.clear()
                 self._offered.set()
             self._waiting.append(waiting)
+            if hurry or len(self._waiting) >= self._batch_max:
+                self._hurried.set()
             return
         lane.add(waiting)
         if lane.failing and not lane.flying:
@@ -136,18 +148,34 @@ class Batcher:
         try:
             while True:
                 await self._offered.wait()
-                await asyncio.sleep(self._window_s)
-                self._offered.clear()
-                while self._waiting:
+                await self._wait_for_company()
+                # What comes while these are under way waits for company of its own.
+                offered = len(self._waiting)
+                while offered > 0 and self._waiting:
+                    offered -= self._batch_max
                     await self._send()
+                if self._waiting:
+                    self._offered.set()
                 self._look_whether_empty()
         except asyncio.CancelledError:
             for task in self._tasks:
                 task.cancel()
             raise
 
+    async def _wait_for_company(self) -> None:
+        patience_s = (PATIENCE - 1) * self._window_s
+        timer = asyncio.get_running_loop().call_later(patience_s, self._hurried.set)
+        try:
+            await self._hurried.wait()
+        finally:
+            timer.cancel()
+        await asyncio.sleep(self._window_s)
+        self._offered.clear()
+        self._hurried.clear()
+
     async def drain(self, timeout_s: float) -> bool:
         """Waits until nothing waits; False if the time-out came first."""
+        self.hurry()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), timeout_s)
         return self._empty.is_set()

@@ -38,6 +38,7 @@ from registry.model import (
     Reason,
     Registered,
     Status,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class Pulse:
             session.session,
         )
         self._under_way += 1
-        services.batcher.offer(beat, self)
+        healthy = verdict is Verdict.PASS and session.status == Status.READY
+        services.batcher.offer(beat, self, hurry=not healthy)
         if session.register.heartbeat_ack:
             self._acknowledge(node_id)
 
@@ -147,6 +149,7 @@ class Pulse:
         """Waits until no beat is under way nor anything it began; False on time-out."""
         if not self._under_way:
             return True
+        self._connection.services.batcher.hurry()
         self._idle = self._idle or asyncio.Event()
         self._idle.clear()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from registry.base import Base, lines, ms, number, text
@@ -76,28 +77,43 @@ class Judging(Base):
 
     async def facts(self, partition: int, ids: list[str]) -> list[Facts | None]:
         """What each node is judged by. An id without a record is forgotten and answered None."""
-        if not ids:
-            return []
+        return (await self.facts_of([(partition, ids)]))[0] if ids else []
+
+    async def facts_of(self, pages: Sequence[tuple[int, list[str]]]) -> list[list[Facts | None]]:
+        """As `facts`, for ids of several partitions in one round trip; none of the pages empty."""
         k = self.keys
-        keys = [k.unobserved(partition), k.due(partition)]
-        for id_ in ids:
-            keys += (k.node(id_), k.intent(id_), k.ttl(id_), k.holds(id_))
-        reply = await self.store.call("facts", keys, ids)
-        now, unobserved = int(reply[0]), int(reply[1])
-        found: list[Facts | None] = []
-        for id_, row in zip(ids, reply[2:], strict=True):
-            found.append(None if row == 0 else _facts(id_, now, unobserved, row))
-        for id_, known in zip(ids, found, strict=True):
-            if known is None:
-                await self._arm(id_, 0)
+        calls: list[tuple[list[str], list[str]]] = []
+        for partition, ids in pages:
+            keys = [k.unobserved(partition), k.due(partition)]
+            for id_ in ids:
+                keys += (k.node(id_), k.intent(id_), k.ttl(id_), k.holds(id_))
+            calls.append((keys, ids))
+        found: list[list[Facts | None]] = []
+        unknown: list[tuple[str, int]] = []
+        for (_, ids), reply in zip(pages, await self.store.call_many("facts", calls), strict=True):
+            now, unobserved = int(reply[0]), int(reply[1])
+            rows = zip(ids, reply[2:], strict=True)
+            found.append([None if r == 0 else _facts(i, now, unobserved, r) for i, r in rows])
+            unknown += [(i, 0) for i, f in zip(ids, found[-1], strict=True) if f is None]
+        await self._arm(unknown)
         return found
 
     async def commit(self, facts: Facts, decision: Decision) -> Change | Stale:
         """Applies a judgement if all that it rests on still holds; else the node is marked."""
+        return (await self.commit_all([(facts, decision)]))[0]
+
+    async def commit_all(self, judged: Sequence[tuple[Facts, Decision]]) -> list[Change | Stale]:
+        """As `commit`, for several nodes in one round trip, each on its own merits."""
+        replies = await self.store.call_many("transition", [self._commit(*j) for j in judged])
+        return [
+            _change(facts, decision, reply)
+            for (facts, decision), reply in zip(judged, replies, strict=True)
+        ]
+
+    def _commit(self, facts: Facts, decision: Decision) -> tuple[list[str], list[Any]]:
         k, id_, s = self.keys, facts.node_id, self.settings
         p = partition_of(id_)
-        reply = await self.store.call(
-            "transition",
+        return (
             [
                 k.node(id_), k.intent(id_), k.ttl(id_), k.holds(id_), k.due(p), k.todo(p),
                 k.events(p), k.unobserved(p), k.counts(p), k.channel(p, facts.gateway), k.bell(p),
@@ -112,41 +128,40 @@ class Judging(Base):
                 s.events_per_partition, ms(s.flap_window_s),
             ],
         )  # fmt: skip
-        if reply[0] != b"ok":
-            return Stale(text(reply[1]))
-        return Change(
-            id_, facts.sid, int(reply[1]), decision.to.value, facts.status.value,
-            decision.reason.value, int(reply[2]),
-        )  # fmt: skip
 
     async def rearm(self, facts: Facts, not_before_ms: int = 0) -> None:
         """Sets the alarm to the least of the deadlines, `not_before_ms` from now or later."""
-        await self._arm(facts.node_id, not_before_ms)
+        await self.rearm_all([(facts, not_before_ms)])
 
-    async def _arm(self, node_id: str, not_before_ms: int) -> None:
-        k, p = self.keys, partition_of(node_id)
-        await self.store.call(
-            "arm",
-            [
-                k.node(node_id), k.intent(node_id), k.unobserved(p), k.due(p), k.roll(p),
-                k.ttl(node_id),
-            ],
-            [node_id, self.limits, not_before_ms],
-        )  # fmt: skip
+    async def rearm_all(self, pauses: Sequence[tuple[Facts, int]]) -> None:
+        """As `rearm`, for several nodes in one round trip."""
+        await self._arm([(facts.node_id, pause) for facts, pause in pauses])
+
+    async def _arm(self, pauses: Sequence[tuple[str, int]]) -> None:
+        k, calls = self.keys, []
+        for id_, pause in pauses:
+            p = partition_of(id_)
+            keys = [k.node(id_), k.intent(id_), k.unobserved(p), k.due(p), k.roll(p), k.ttl(id_)]
+            calls.append((keys, [id_, self.limits, pause]))
+        await self.store.call_many("arm", calls)
 
     async def expire(self, facts: Facts) -> bool:
         """Deletes a record whose retention is over; False if it is not what was judged."""
-        k, id_, s = self.keys, facts.node_id, self.settings
-        p = partition_of(id_)
-        reply = await self.store.call(
-            "expire",
-            [
+        return (await self.expire_all([facts]))[0]
+
+    async def expire_all(self, old: Sequence[Facts]) -> list[bool]:
+        """As `expire`, for several records in one round trip."""
+        k, s, calls = self.keys, self.settings, []
+        for facts in old:
+            id_ = facts.node_id
+            p = partition_of(id_)
+            keys = [
                 k.node(id_), k.history(id_), k.ttl(id_), k.holds(id_), k.due(p), k.roll(p),
                 k.events(p), k.counts(p),
-            ],
-            [id_, facts.sid, facts.version, ms(s.retention_s), s.events_per_partition],
-        )  # fmt: skip
-        return bool(reply)
+            ]  # fmt: skip
+            args = [id_, facts.sid, facts.version, ms(s.retention_s), s.events_per_partition]
+            calls.append((keys, args))
+        return [bool(reply) for reply in await self.store.call_many("expire", calls)]
 
     async def roll(self, partition: int, after: str, limit: int) -> list[str]:
         """Ids of a partition in lexical order, beginning behind `after`."""
@@ -224,6 +239,15 @@ class Judging(Base):
         said += ["at", str(self.clock.now_ms())]
         said += ["detail", json.dumps(detail, separators=(",", ":"))]
         await self.add_event(partition, said, about.capabilities if about is not None else ())
+
+
+def _change(facts: Facts, decision: Decision, reply: Any) -> Change | Stale:
+    if reply[0] != b"ok":
+        return Stale(text(reply[1]))
+    return Change(
+        facts.node_id, facts.sid, int(reply[1]), decision.to.value, facts.status.value,
+        decision.reason.value, int(reply[2]),
+    )  # fmt: skip
 
 
 def _facts(node_id: str, now: int, unobserved: int, row: Any) -> Facts:

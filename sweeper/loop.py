@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from registry.errors import StoreError, StoreUnavailable
 from registry.events import EventType
 from registry.keys import PARTITIONS
 from registry.logs import log
-from registry.model import Facts, Patrolled, Reason, Stale
+from registry.model import Change, Decision, Facts, Patrolled, Reason, Stale
 from registry.registry import Registry
 from sweeper.brake import Brake, BrakeLimits
 from sweeper.leases import share
@@ -33,6 +34,8 @@ from sweeper.settings import SweeperSettings
 logger = logging.getLogger("muster.sweeper")
 
 _SLEEP_MOST_S = 0.25
+_ALARMS_S = 0.1  # alarms that ring so soon after each other are answered together
+_COMMITS_AT_ONCE = 50  # the first of them is not to wait until many are packed
 _BACK_OFF_S = 0.5
 _MASS_SHOWN_S = 600.0
 _END_S = 2.0  # the store's client may swallow a cancellation; nothing waits for it longer
@@ -52,6 +55,7 @@ class Sweeper:
         self.limits = Limits.of(settings)
         self.held: set[int] = set()
         self.last_look = 0.0
+        self._next_watch = math.inf  # until this sweeper has its first partitions
         began = registry.clock.monotonic()
         metrics.look_age.set_function(
             lambda: registry.clock.monotonic() - max(began, self.last_look)
@@ -142,15 +146,8 @@ class Sweeper:
     async def _look_everywhere(self) -> float:
         """Once a second: who is there, what is mine, what was observed, what waits."""
         registry = self.registry
-        sweepers = await registry.announce_sweeper(self.owner, self.settings.lease_ttl_s)
-        self._gateways = set(await registry.gateways())
-        self._gateways_known = True
-        mine = share(sweepers, self.owner)
-        lost = sorted(self.held - set(mine))
-        if lost:
-            await registry.release(lost, self.owner)
-            self.held -= set(lost)
-        sleep_s = await self._look(mine, observe=bool(self._gateways))
+        mine = await self._mine()
+        sleep_s = await self._look(mine, observe=self._observable)
         unasked = self._unasked
         if mine and len(unasked) == len(mine):
             raise StoreUnavailable("no partition can be asked")
@@ -164,30 +161,64 @@ class Sweeper:
         self._overdue_ms = 0
         return sleep_s
 
-    async def _look(self, partitions: list[int], *, observe: bool) -> float:
-        """Takes what waits in some partitions and judges it; seconds until the next is due."""
-        if not partitions:
-            return _SLEEP_MOST_S
-        with self.metrics.sweep.time():
-            found = await self.registry.patrol(
-                partitions,
-                self.owner,
-                observe=observe,
-                limit=self.settings.pass_batch,
-                lease_ttl_s=self.settings.lease_ttl_s,
-            )
-            self._watch(partitions, found, observe=observe)
-            waiting = [look for look in found if look.held and (look.marked or look.due)]
-            for look in waiting:
-                await self._judge_where_it_can(look)
+    async def _mine(self) -> list[int]:
+        """Who is there, and which partitions fall to this sweeper."""
+        registry = self.registry
+        self._next_watch = registry.clock.monotonic() + self.settings.observe_interval_s
+        sweepers = await registry.announce_sweeper(self.owner, self.settings.lease_ttl_s)
+        self._gateways = set(await registry.gateways())
+        self._gateways_known = True
+        mine = share(sweepers, self.owner)
+        lost = sorted(self.held - set(mine))
+        if lost:
+            await registry.release(lost, self.owner)
+            self.held -= set(lost)
+        return mine
+
+    @property
+    def _observable(self) -> bool:
+        """While no gateway is there, nobody could bring a beat: that time is not observed."""
+        return bool(self._gateways)
+
+    async def _keep_watch(self) -> None:
+        """Keeps leases and writes down observed time during a long pass (much to judge, a slow
+        store, little processor): else its own slowness would be time that nobody observed, and
+        nobody would be called silent for as long as it lasts."""
+        if self.registry.clock.monotonic() >= self._next_watch:
+            mine = await self._mine()
+            if mine:
+                await self._patrol(mine, observe=self._observable, limit=0)
+
+    async def _patrol(self, partitions: list[int], *, observe: bool, limit: int) -> list[Patrolled]:
+        """Leases, observed time, and up to `limit` nodes of each kind that wait in a partition."""
+        found = await self.registry.patrol(
+            partitions,
+            self.owner,
+            observe=observe,
+            limit=limit,
+            lease_ttl_s=self.settings.lease_ttl_s,
+        )
+        self._watch(partitions, found, observe=observe)
         if observe:
             most = max((look.unobserved for look in found if look.held), default=0)
             self.metrics.unobserved.set(most / 1000)
             await self._tell_unobserved([look for look in found if look.added])
-        if any(self.settings.pass_batch in (len(k.marked), len(k.due)) for k in waiting):
+        return found
+
+    async def _look(self, partitions: list[int], *, observe: bool) -> float:
+        """Takes what waits in some partitions and judges it; seconds until the next is due."""
+        if not partitions:
+            return _SLEEP_MOST_S
+        batch = self.settings.pass_batch
+        with self.metrics.sweep.time():
+            found = await self._patrol(partitions, observe=observe, limit=batch)
+            await self._judge_where_it_can(
+                [look for look in found if look.held and (look.marked or look.due)]
+            )
+        if any(batch in (len(look.marked), len(look.due)) for look in found if look.held):
             return 0.0
         nexts = [look.next_due - look.now for look in found if look.held and look.next_due]
-        return max(0.0, min(nexts, default=1000) / 1000)
+        return max(_ALARMS_S, min(nexts, default=1000) / 1000)
 
     def _watch(self, asked: list[int], found: list[Patrolled], *, observe: bool) -> None:
         """Notes which partitions are held, and since when they are looked at without a gap."""
@@ -243,15 +274,17 @@ class Sweeper:
             action = "store_lost_in_part" if count else "store_returned_in_part"
             log(logger, logging.WARNING, action, partitions=count)
 
-    async def _judge_where_it_can(self, look: Patrolled) -> None:
+    async def _judge_where_it_can(self, waiting: list[Patrolled]) -> None:
         """A partition that is lost while it is judged rings again; the others need not wait."""
-        try:
-            await self._judge(look)
-        except StoreUnavailable as error:
-            if self.registry.store.single:
-                raise
-            log(logger, logging.WARNING, "partition_lost", partition=look.partition,
-                error=str(error))  # fmt: skip
+        if self.registry.store.single:
+            await self._judge(waiting)
+            return
+        for look in waiting:
+            try:
+                await self._judge([look])
+            except StoreUnavailable as error:
+                log(logger, logging.WARNING, "partition_lost", partition=look.partition,
+                    error=str(error))  # fmt: skip
 
     async def _tell_unobserved(self, found: list[Patrolled]) -> None:
         """One event for all partitions in which time was found that nobody observed."""
@@ -261,41 +294,74 @@ class Sweeper:
             seen = {"ms": longest, "partitions": len(found)}
             await self.registry.note(found[0].partition, EventType.UNOBSERVED, seen)
 
-    async def _judge(self, look: Patrolled) -> None:
-        ids = list(dict.fromkeys((*look.marked, *look.due)))
+    async def _judge(self, waiting: list[Patrolled]) -> None:
+        """A page at a time, each in a few round trips however many nodes it holds: one trip a node
+        would let the distance to the store say how large a fleet a sweeper can follow."""
+        ids = [
+            (look.partition, id_)
+            for look in waiting
+            for id_ in dict.fromkeys((*look.marked, *look.due))
+        ]
         for start in range(0, len(ids), self.settings.pass_batch):
-            page = ids[start : start + self.settings.pass_batch]
-            for facts in await self.registry.facts(look.partition, page):
-                if facts is not None:
-                    late_ms = facts.now - facts.due if facts.due else 0
-                    self._overdue_ms = max(self._overdue_ms, late_ms)
-                    await self._judge_one(facts, look.partition)
+            page: dict[int, list[str]] = {}
+            for partition, id_ in ids[start : start + self.settings.pass_batch]:
+                page.setdefault(partition, []).append(id_)
+            await self._keep_watch()
+            found = await self.registry.facts_of(list(page.items()))
+            await self._judge_page(
+                [
+                    (partition, facts)
+                    for partition, row in zip(page, found, strict=True)
+                    for facts in row
+                    if facts is not None
+                ]
+            )
 
-    async def _judge_one(self, facts: Facts, partition: int) -> None:
-        if expired(facts, self.limits):
-            await self.registry.expire(facts)
-            return
+    async def _judge_page(self, page: list[tuple[int, Facts]]) -> None:
+        old: list[Facts] = []
+        pauses: list[tuple[Facts, int]] = []
+        judged: list[tuple[Facts, Decision]] = []
+        for partition, facts in page:
+            late_ms = facts.now - facts.due if facts.due else 0
+            self._overdue_ms = max(self._overdue_ms, late_ms)
+            if expired(facts, self.limits):
+                old.append(facts)
+                continue
+            found = self._judged(facts, partition)
+            if isinstance(found, int):
+                pauses.append((facts, found))
+            else:
+                judged.append((facts, found))
+        for start in range(0, len(judged), _COMMITS_AT_ONCE):
+            some = judged[start : start + _COMMITS_AT_ONCE]
+            done = await self.registry.commit_all(some)
+            for (facts, decision), answer in zip(some, done, strict=True):
+                self._committed(facts, decision, answer)
+        await self.registry.rearm_all(pauses)
+        await self.registry.expire_all(old)
+
+    def _judged(self, facts: Facts, partition: int) -> Decision | int:
+        """What is to be committed, or in how many ms to look again (0: as its alarm says)."""
         present = facts.gateway in self._gateways or not self._gateways_known
         decision = judge(facts, self.limits, gateway_present=present)
-        silent = decision is not None and decision.reason is Reason.HEARTBEAT_TIMEOUT
+        silent = _by_silence(decision)
         if not silent:
             self.brake.heard(facts.node_id)
         if decision is None:
-            pause = next_look_ms(facts, self.limits, gateway_present=present)
-            await self.registry.rearm(facts, pause)
-            return
+            return next_look_ms(facts, self.limits, gateway_present=present)
         if silent:
             if not self._may_call_silent(partition) or not self.brake.may_mark(
                 facts.node_id, facts.now, len(self.held)
             ):
-                await self.registry.rearm(facts, HELD_LOOK_MS)
-                return
+                return HELD_LOOK_MS
             self.metrics.expiries_found.inc()
-        done = await self.registry.commit(facts, decision)
+        return decision
+
+    def _committed(self, facts: Facts, decision: Decision, done: Change | Stale) -> None:
         if isinstance(done, Stale):
             self.metrics.stale.inc()
             return
-        if silent:
+        if _by_silence(decision):
             self.metrics.expiries_made.inc()
         self.metrics.transitions.labels(
             facts.status.value, decision.to.value, decision.reason.value
@@ -384,3 +450,7 @@ class Sweeper:
                 self._unanswered(error)
             except Exception as error:  # noqa: BLE001 - a bug of ours; the loop goes on
                 log(logger, logging.ERROR, "repair_failed", exc_info=error)
+
+
+def _by_silence(decision: Decision | None) -> bool:
+    return decision is not None and decision.reason is Reason.HEARTBEAT_TIMEOUT

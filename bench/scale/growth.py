@@ -1,8 +1,9 @@
-"""`python -m bench.scale.growth`: how costs grow with the fleet, drawn from the last measurement.
+"""`python -m bench.scale.growth`: how costs grow, drawn from the last measurements.
 
-Each line is fitted by cost = a * nodes^e in logarithms; e is written beside it. 0: the cost of one
-thing does not depend on the fleet; 1: it grows as the fleet does. A cost that is already one node's
-share (a beat, a node of a repair) must stay near 0.
+Each line is fitted by cost = a * size^e in logarithms; e is written beside it. 0: the cost of one
+thing does not depend on the size; 1: it grows as the size does. What is paid for each node (a beat,
+a node of a repair) must stay near 0 as the fleet grows; what is paid for all of something at once
+(a look at all partitions, finding a share among all sweepers) may reach 1.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 from bench.scale.machine import LAST
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "scale-growth.svg"
-_WIDE, _HIGH, _LEFT, _TOP, _RIGHT, _BOTTOM = 860, 460, 60, 40, 330, 50
+_WIDE, _HIGH, _LEFT, _TOP, _RIGHT, _BOTTOM = 860, 300, 60, 40, 330, 40
+
+Lines = dict[str, list[float]]
 
 COSTS: dict[str, Callable[[dict[str, Any]], float]] = {
     "store, µs a beat": lambda at: at["store_us_a_beat"],
@@ -26,12 +29,14 @@ COSTS: dict[str, Callable[[dict[str, Any]], float]] = {
     "select 1 of 10 000, p50 in µs": lambda at: at["select_one_in_10000"]["p50_ms"] * 1000,
     "page of 100 nodes, p50 in µs": lambda at: at["list_page_of_100"]["p50_ms"] * 1000,
     "overview, p50 in µs": lambda at: at["overview"]["p50_ms"] * 1000,
+    "sweeper, µs an alarm": lambda at: at["alarms"]["sweeper_us_a_node"],
+    "sweeper, µs a silent node": lambda at: at["fallen_silent"]["sweeper_us_a_node"],
     "repair, sweeper's µs a node": lambda at: at["repair_of_one_partition"]["sweeper_us_a_node"],
     "store, bytes a node": lambda at: at["bytes_a_node"],
 }
 _INKS = (
     "#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#16a085", "#7f8c8d", "#34495e",
-    "#a04000",
+    "#a04000", "#5d6d7e", "#b03a8b",
 )  # fmt: skip
 
 
@@ -43,12 +48,34 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     return over / sum((x - mean_x) ** 2 for x in xs)
 
 
-def drawn(found: dict[str, Any]) -> str:
-    """The picture as SVG."""
+def fleet(found: dict[str, Any]) -> tuple[list[int], Lines]:
+    """Costs by the number of nodes, of `bench.scale.store`."""
     rows = found["sizes"]
-    sizes = [row["nodes"] for row in rows]
-    lines = {name: [float(of(row)) for row in rows] for name, of in COSTS.items()}
-    lines = {name: costs for name, costs in lines.items() if min(costs) > 0}
+    lines = {name: [float(of(row)) for row in rows if _has(of, row)] for name, of in COSTS.items()}
+    whole = {name: costs for name, costs in lines.items() if len(costs) == len(rows)}
+    return [row["nodes"] for row in rows], whole
+
+
+def _has(of: Callable[[dict[str, Any]], float], row: dict[str, Any]) -> bool:
+    try:
+        return of(row) > 0
+    except KeyError:  # measured before there was such a row
+        return False
+
+
+def series(rows: list[dict[str, Any]], what: str) -> tuple[list[int], Lines]:
+    """Costs of one series of `bench.scale.series`: the processors of store and caller together."""
+    lines: Lines = {}
+    for row in rows:
+        for name, cost in row.items():
+            if name != what:
+                spent = cost["store_us"] + cost["own_us"]
+                lines.setdefault(f"{name}, µs", []).append(float(spent))
+    return [row[what] for row in rows], lines
+
+
+def panel(title: str, sizes: Sequence[int], lines: Lines, top: int) -> list[str]:
+    """One chart, both axes logarithmic, its upper edge at `top`."""
     every = [math.log10(cost) for costs in lines.values() for cost in costs]
     low, high = math.floor(min(every)), math.ceil(max(every))
     left, right = math.log10(sizes[0]), math.log10(sizes[-1])
@@ -58,15 +85,9 @@ def drawn(found: dict[str, Any]) -> str:
 
     def y(cost: float) -> float:
         part = (math.log10(cost) - low) / (high - low)
-        return _HIGH - _BOTTOM - part * (_HIGH - _TOP - _BOTTOM)
+        return top + _HIGH - _BOTTOM - part * (_HIGH - _TOP - _BOTTOM)
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_HIGH}"',
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDE}" height="{_HIGH}" fill="#fff"/>',
-        f'<text x="{_LEFT}" y="22" font-size="14">Cost against nodes, both logarithmic;',
-        f"e: fitted exponent ({found['when']})</text>",
-    ]
+    parts = [f'<text x="{_LEFT}" y="{top + 24}" font-size="14">{title}</text>']
     for power in range(low, high + 1):
         at = y(10.0**power)
         parts.append(
@@ -74,7 +95,7 @@ def drawn(found: dict[str, Any]) -> str:
             f'<text x="{_LEFT - 6}" y="{at + 4:.0f}" text-anchor="end">{10**power:g}</text>'
         )
     parts += [
-        f'<text x="{x(size):.0f}" y="{_HIGH - _BOTTOM + 20}" text-anchor="middle">{size}</text>'
+        f'<text x="{x(size):.0f}" y="{top + _HIGH - 20}" text-anchor="middle">{size:,}</text>'
         for size in sizes
     ]
     for place, (name, costs) in enumerate(lines.items()):
@@ -83,11 +104,40 @@ def drawn(found: dict[str, Any]) -> str:
         slope = exponent(sizes, costs)
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="2"/>'
-            f'<text x="{_WIDE - _RIGHT + 12}" y="{_TOP + 20 + place * 20}" fill="{ink}">'
+            f'<text x="{_WIDE - _RIGHT + 12}" y="{top + _TOP + 20 + place * 20}" fill="{ink}">'
             f"{name}: e = {slope:+.2f}</text>"
         )
+    return parts
+
+
+def drawn(found: dict[str, Any], more: dict[str, Any]) -> str:
+    """The picture as SVG: costs by nodes, then each series."""
+    charts = [(f"by nodes, in a Cluster ({found['when']})", *fleet(found))]
+    for what in ("partitions", "gateways", "sweepers", "capabilities"):
+        of = " of a node" if what == "capabilities" else ""
+        charts.append((f"by {what}{of} ({more['when']})", *series(more[what], what)))
+    high = 30 + _HIGH * len(charts)
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {high}" '
+            'font-family="sans-serif" font-size="12">'
+        ),
+        f'<rect width="{_WIDE}" height="{high}" fill="#fff"/>',
+        (
+            f'<text x="{_LEFT}" y="22" font-size="15">Cost, both axes logarithmic; '
+            "e: fitted exponent</text>"
+        ),
+    ]
+    for place, (title, sizes, lines) in enumerate(charts):
+        parts += panel(title, sizes, lines, 30 + place * _HIGH)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def main() -> None:
+    """Draws it."""
+    store, more = (json.loads((LAST / f"{name}.json").read_text()) for name in ("store", "series"))
+    PICTURE.write_text(drawn(store, more), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    PICTURE.write_text(drawn(json.loads((LAST / "store.json").read_text())), encoding="utf-8")
+    main()

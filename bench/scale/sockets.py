@@ -71,8 +71,16 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
         await point("quiet to")
         await at(plans.fault_ends_s + _RECOVERED_S)
         await point("before the kill")
-        away_before = run.book.spread("away").count
         closed_before = sum(n for w, n in run.book.counts.items() if w.startswith("closed "))
+        first = f"http://127.0.0.1:{made.gateway_ports[0]}"
+        on_it = next(
+            (
+                r.sockets
+                for page, r in points["before the kill"][1].items()
+                if page.startswith(first)
+            ),
+            0.0,
+        )
         made.gateways[0].kill()
         killed_at = run.held_s
         back_s = None
@@ -85,13 +93,15 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
     found = document(outcome, judged(outcome), plan)
     if "before the kill" in points:
         found["gateway_killed"] = {
-            "nodes_on_it": outcome.book.spread("away").count - away_before,
+            "nodes_on_it": int(on_it),
             "all_ready_again_after_s": None if back_s is None else round(back_s, 1),
         }
         found["quiet"] = _between(points["quiet from"], points["quiet to"])
         found["silenced"] = _between(points["quiet to"], points["before the kill"])
         found["resident_bytes"] = points["quiet to"][0].resident
     found["sweepers_said"] = sayings | {"at the end": _said(made.sweeper_ports)}
+    if not found["verdict"]["kept"]:
+        found["sweepers_blame"] = blamed(found["sweepers_said"])
     return found
 
 
@@ -139,6 +149,24 @@ def _said(ports: list[int]) -> dict[str, float]:
             value = float(match[1]) if match else 0.0
             said[what] = max(said[what], value) if what.endswith("_s") else said[what] + value
     return said
+
+
+def blamed(said: dict[str, dict[str, float]]) -> list[str]:
+    """What sweepers said of themselves that keeps a silent node from being called so: time in which
+    they could observe nothing, a brake, alarms answered late; where they were short of processor,
+    the machine was too small, and nothing else was wrong."""
+    early = said.get("quiet to", {}).get("unobserved_s", 0.0)
+    unobserved = max((at["unobserved_s"] for at in said.values()), default=0.0) - early
+    braked = max((at["held_back_by_the_brake"] for at in said.values()), default=0.0)
+    late = max((at["most_overdue_s"] for at in said.values()), default=0.0)
+    told = []
+    if unobserved > 0:
+        told.append(f"the sweepers said: {unobserved:.1f} s of the run were observed by nobody")
+    if braked > 0:
+        told.append(f"the sweepers said: {braked:.0f} nodes were held back by the brake")
+    if late > 1:
+        told.append(f"the sweepers said: they answered alarms up to {late:.1f} s late")
+    return told or ["the sweepers said: all was observed, no brake, every alarm answered in time"]
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import sys
@@ -25,8 +26,10 @@ from bench.scale.nodes import PATIENCE_S, connected
 from bench.store import Node, beat_all
 from muster.cli.children import Child, end_all
 from registry.embedded import EmbeddedCluster
-from registry.keys import PARTITIONS
+from registry.errors import StoreError
+from registry.keys import PARTITIONS, partition_of
 from registry.listing import Filter
+from registry.model import Status
 from registry.ports import free_ports
 from registry.registry import Registry
 from registry.requirement import Requirement
@@ -34,6 +37,7 @@ from sweeper.repair import Repair
 
 _LOADERS = 2
 _SLOW_US = 2_000
+_SILENT = 500
 
 
 class Stores:
@@ -109,11 +113,12 @@ async def grown(
     for loader in loaders:
         assert await loader.wait() == 0, "a loader failed"
     written_s = time.monotonic() - begun
-    counts: dict[str, int] = {}
-    while counts.get("ready", 0) < high:
+    judged = 0
+    while judged < high:
         await asyncio.sleep(0.5)
         counts = await registry.counts(list(range(PARTITIONS)))
-        print(f"  {counts['ready']} of {high} ready", file=sys.stderr, flush=True)
+        judged = counts["ready"] + counts["offline"]
+        print(f"  {judged} of {high} judged", file=sys.stderr, flush=True)
     new = high - low
     return {
         "new": new,
@@ -132,12 +137,17 @@ async def looked_at(
     found["bytes_a_node"] = round(stores.memory() / size)
     stores.forget_slow()
     numbers = random.Random(size).sample(range(size), min(size, 10_000))
-    facts = {f.node_id: f for f in await _facts(registry, numbers)}
+    found_facts = await _facts(registry, numbers)
+    facts = {f.node_id: f for f in found_facts if f.status is not Status.OFFLINE}
     nodes = [
         Node(node_name(n), f.sid, 0, f.version, report(node_name(n)), 10)
         for n in numbers
         if (f := facts.get(node_name(n)))
     ]
+    # After the silence of a long enrolment the first beat counts as missed ones too, which sweepers
+    # judge: that is no part of what is measured next.
+    await beat_all(registry, nodes, 500)
+    await _calm(registry)
     samples = []
     for _ in range(3):
         used = stores.used_us()
@@ -162,6 +172,11 @@ async def looked_at(
         "sweeper_cores": round((sum(p.used_us() for p in swept) - before) / seconds / 1e6, 3),
         "store_cores": round((stores.used_us() - used) / seconds / 1e6, 3),
     }
+    found["alarms"] = await rung(registry, stores, swept, list(facts))
+    silent = list(facts)[:_SILENT]
+    found["fallen_silent"] = await silenced(registry, stores, swept, silent)
+    keys = [registry.keys.events(p) for p in range(PARTITIONS)]
+    found["events_kept"] = sum(await registry.store.commands([("XLEN", key) for key in keys]))
     used = stores.used_us()
     own = Processor(os.getpid())
     mine, begun = own.used_us(), time.monotonic()
@@ -175,14 +190,92 @@ async def looked_at(
     return found
 
 
-async def _facts(registry: Registry, numbers: list[int]) -> list[Any]:
-    from registry.keys import partition_of
+async def _calm(registry: Registry) -> None:
+    """Until no node is marked to be judged."""
+    keys = [registry.keys.todo(p) for p in range(PARTITIONS)]
+    while any(await registry.store.commands([("SCARD", key) for key in keys])):  # noqa: ASYNC110
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(1.0)
 
+
+async def rung(
+    registry: Registry, stores: Stores, sweepers: list[Processor], ids: list[str]
+) -> dict[str, float]:
+    """The alarms of these nodes ring now, as those of living nodes do once a time-out: what it
+    takes the sweepers to set all of them on, and how many a second they manage."""
+    alarms = [registry.keys.due(partition_of(id_)) for id_ in ids]
+
+    async def all_set_on() -> bool:
+        due = await registry.store.commands(
+            [("ZCOUNT", registry.keys.due(p), "-inf", now) for p in range(PARTITIONS)]
+        )
+        return not any(due)
+
+    now = await registry.synchronise()
+    return await _spent(
+        stores, sweepers, len(ids),
+        lambda: registry.store.commands(
+            [("ZADD", key, now, id_) for key, id_ in zip(alarms, ids, strict=True)]
+        ),
+        all_set_on,
+    )  # fmt: skip
+
+
+async def silenced(
+    registry: Registry, stores: Stores, sweepers: list[Processor], ids: list[str]
+) -> dict[str, float]:
+    """These nodes' last beats were a time-out ago, of a sudden: until all are called offline."""
+    before = (await registry.counts(list(range(PARTITIONS))))["offline"]
+    now = await registry.synchronise()
+    k, then = registry.keys, now - round(PATIENCE_S * 1000) - 1000
+    commands: list[tuple[Any, ...]] = []
+    for id_ in ids:
+        commands += [
+            ("HSET", k.node(id_), "beat", then), ("DEL", k.ttl(id_)),
+            ("ZADD", k.due(partition_of(id_)), now, id_),
+        ]  # fmt: skip
+
+    async def all_called() -> bool:
+        counts = await registry.counts(list(range(PARTITIONS)))
+        return counts["offline"] == before + len(ids)
+
+    return await _spent(
+        stores, sweepers, len(ids), lambda: registry.store.commands(commands), all_called
+    )
+
+
+async def _spent(
+    stores: Stores, sweepers: list[Processor], nodes: int, act: Callable[[], Awaitable[object]],
+    over: Callable[[], Awaitable[bool]],
+) -> dict[str, float]:  # fmt: skip
+    """From `act` until it is `over`: seconds, and µs of processor a node."""
+    used, swept = stores.used_us(), sum(p.used_us() for p in sweepers)
+    begun = time.monotonic()
+    await act()
+    while not await over():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    return {
+        "nodes": nodes,
+        "seconds": round(time.monotonic() - begun, 2),
+        "sweeper_us_a_node": round((sum(p.used_us() for p in sweepers) - swept) / nodes, 1),
+        "store_us_a_node": round((stores.used_us() - used) / nodes, 1),
+    }
+
+
+async def _facts(registry: Registry, numbers: list[int]) -> list[Any]:
     by: dict[int, list[str]] = {}
     for n in numbers:
         by.setdefault(partition_of(node_name(n)), []).append(node_name(n))
     rows = await asyncio.gather(*(registry.facts(p, ids) for p, ids in by.items()))
     return [f for row in rows for f in row if f is not None]
+
+
+async def _present(registry: Registry) -> None:
+    """A gateway is there, as the bench's nodes say; else nobody observes and nobody is silent."""
+    while True:
+        with contextlib.suppress(StoreError):  # said too late, on a busy machine: said again
+            await registry.announce("gw-bench", {})
+        await asyncio.sleep(1.0)
 
 
 async def measured(
@@ -208,6 +301,7 @@ async def measured(
             )  # fmt: skip
         registry = await connected(cluster.url)
         stores = Stores(cluster)
+        present = asyncio.create_task(_present(registry))
         found: dict[str, Any] = {"primaries": primaries, "more_capabilities": more, "sizes": []}
         low = 0
         for size in sizes:
@@ -216,6 +310,8 @@ async def measured(
             found["sizes"].append(looked | {"growing": growth})
             tell(found)
             low = size
+        present.cancel()
+        await asyncio.gather(present, return_exceptions=True)
         await registry.store.close()
         return found
     finally:

@@ -25,6 +25,7 @@ from muster.wire.messages import HeartbeatAck, NodeError, NodeStatus, Reconnect,
 
 if TYPE_CHECKING:
     from muster.simulate.herd import Herd
+    from muster.simulate.order import Server
 
 _BACKOFF_MOST_S = 30.0
 _CONNECT_S = 30.0
@@ -164,8 +165,7 @@ class Node:
             self._task = asyncio.create_task(self._connect())
 
     async def _connect(self) -> None:
-        order = self.herd.order
-        server = order.servers[self._server % len(order.servers)]
+        server = self.server
         self._connecting = asyncio.get_running_loop().time()
         wire = self._wire = Wire(self)
         try:
@@ -188,7 +188,7 @@ class Node:
 
     def upgrade(self) -> bytes:
         """The request that makes a WebSocket of the connection."""
-        server = self.herd.order.servers[self._server % len(self.herd.order.servers)]
+        server = self.server
         token = self.herd.order.join_token
         bearer = f"Authorization: Bearer {token}\r\n" if token else ""
         return (
@@ -223,7 +223,7 @@ class Node:
             self._lost_at = now
         self._wait_no_more()
         policy = retry_policy(wire.code)
-        self._server += 1
+        self._elsewhere()
         if policy == "never":
             self._never = True
         elif self.fault is not Fault.SILENT:
@@ -232,6 +232,15 @@ class Node:
                 soon = random.uniform(self._after_s, self._after_s * 1.25)
             self._again(soon)
         self._after_s = None
+
+    def _elsewhere(self) -> None:
+        """Another server, by chance: all to the same neighbour would be twice what it can hold."""
+        self._server += random.randrange(1, max(2, len(self.herd.order.servers)))
+
+    @property
+    def server(self) -> Server:
+        """The one it is at, or tries next."""
+        return self.herd.order.servers[self._server % len(self.herd.order.servers)]
 
     def _backoff(self) -> float:
         bound = min(_BACKOFF_MOST_S, 2.0 ** min(self._tries, 10))

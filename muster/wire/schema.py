@@ -16,13 +16,14 @@ from msgspec import NODEFAULT, Struct
 
 from muster.wire import messages as m
 from muster.wire.errors import ErrorCode
-from muster.wire.registering import KINDS, LABEL_BYTES_MOST, LABELS_MOST
+from muster.wire.registering import KINDS, LABEL_BYTES_MOST, LABEL_SHAPE, LABELS_MOST
 
 Schema = dict[str, Any]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _NULL: Schema = {"type": "null"}
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_LABEL = f"^{LABEL_SHAPE}$"
 _CAPABILITY_STATE: Schema = {
     "description": "Status by model id, which counts instead of the model's own.",
     "additionalProperties": _TEXT_OR_NULL,
@@ -149,10 +150,15 @@ _FIELDS: Mapping[str, Mapping[str, Schema]] = {
             "maximum": m.COUNT_MOST,
         },
         "labels": {
-            "description": "For filters. Names and values have at most 256 bytes of UTF-8.",
+            "description": "For filters. Names and values have at most 256 bytes of UTF-8 and no "
+            "control characters.",
             "maxProperties": LABELS_MOST,
-            "propertyNames": {"maxLength": LABEL_BYTES_MOST},
-            "additionalProperties": {**_TEXT_OR_NULL, "maxLength": LABEL_BYTES_MOST},
+            "propertyNames": {"maxLength": LABEL_BYTES_MOST, "pattern": _LABEL},
+            "additionalProperties": {
+                **_TEXT_OR_NULL,
+                "maxLength": LABEL_BYTES_MOST,
+                "pattern": _LABEL,
+            },
         },
         "node_token": {"description": "The token from an earlier ack: proves whose id it is."},
         "boot_id": {"description": "A random text, new at every start of the program."},

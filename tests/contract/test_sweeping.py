@@ -318,6 +318,77 @@ async def test_indexes_are_put_right(store: Store, place: str) -> None:
         await until(repaired, "the indexes are right")
 
 
+async def test_far_from_the_store_the_silent_one_of_many_is_called_and_nobody_else(
+    valkey: Backend,
+) -> None:
+    far, near = await valkey.connect(), await valkey.connect()
+    ask = far.asked
+
+    async def from_afar(question: Any) -> Any:
+        await asyncio.sleep(0.02)
+        return await ask(question)
+
+    far.asked = from_afar  # type: ignore[assignment, method-assign]
+    scene = Scene(far, heartbeat_timeout_s=3.0, unobserved_gap_s=1.5, lease_ttl_s=3.0)
+    registry = Registry(near, scene.settings)
+    fleet = scene.fleet = Fleet(registry)
+    beating = {f"node-{number}" for number in range(400)}
+
+    async def beat() -> None:
+        while beating:
+            await registry.beat([fleet.beat_of(name) for name in sorted(beating)])
+            await asyncio.sleep(0.3)
+
+    async def the_others_are_ready() -> bool:
+        counts = await registry.counts(list(range(PARTITIONS)))
+        return counts["ready"] == len(beating)
+
+    try:
+        await asyncio.gather(*(fleet.register(name) for name in beating))
+        async with running(scene):
+            beats = asyncio.create_task(beat())
+            await until(the_others_are_ready, "all are ready")
+            beating.discard("node-7")
+            await scene.becomes("offline", "node-7")
+            assert await the_others_are_ready()
+            beating.clear()
+            await beats
+    finally:
+        beating.clear()
+        await far.close()
+        await near.close()
+
+
+async def test_a_long_pass_keeps_its_leases_and_is_no_unobserved_time(store: Store) -> None:
+    scene = Scene(store, heartbeat_timeout_s=2.0, pass_batch=5)
+    registry, keys = scene.registry, scene.registry.keys
+    pages, slow = 0, registry.facts_of
+
+    async def slowly(asked: Any) -> Any:
+        nonlocal pages
+        pages += 1
+        await asyncio.sleep(0.3)
+        return await slow(asked)
+
+    names = [f"node-{n}" for n in range(9999) if partition_of(f"node-{n}") < 8]
+    names = [name for p in range(8) for name in [n for n in names if partition_of(n) == p][:5]]
+    async with running(scene):
+        await until(scene.observed, "every partition is observed")
+        await asyncio.gather(*(scene.fleet.register(name) for name in names))
+        registry.facts_of = slowly  # type: ignore[assignment, method-assign]
+
+        async def passed() -> bool:
+            leases = await store.commands([("GET", keys.lease(p)) for p in range(PARTITIONS)])
+            assert set(leases) == {b"sweeper-1"}
+            return pages >= 8
+
+        await until(passed, "it took eight pages of 0.3 s each")
+        found = await store.commands([("GET", keys.unobserved(p)) for p in range(PARTITIONS)])
+        assert set(found) == {None}, "its own slowness is not time that nobody observed"
+        for name in names:
+            await scene.becomes("offline", name)
+
+
 async def _true(value: bool) -> bool:
     return value
 

@@ -53,7 +53,7 @@ class Kept:
 @dataclass
 class Call:
     """One call on its way. `sent` is when, by the world's own clock; `judged` what its sender
-    judged, for one that follows from a judgement."""
+    judged, for one that follows from a judgement; `done` how often it was executed."""
 
     name: str
     keys: list[str]
@@ -61,6 +61,7 @@ class Call:
     by: str
     sent: int
     judged: tuple[str, str] | None = None
+    done: int = 0
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Book:
     observed: list[int] = field(default_factory=list)
     popped: dict[str, tuple[int, str]] = field(default_factory=dict)
     looked_again: dict[str, int] = field(default_factory=dict)
+    put_off: dict[str, int] = field(default_factory=dict)  # by a call that came late or again
     worded: list[tuple[int, str]] = field(default_factory=list)  # called silent: when, by whom
     judged: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
 
@@ -102,6 +104,7 @@ class Book:
         """A call was executed and answered: changes the book, and compares the answer."""
         self.lapse()
         expected = getattr(self, f"_{call.name}")(call, reply, self.store_now())
+        call.done += 1
         assert reply == expected, f"{call.name} answered {reply}, expected {expected}"
 
     def judge(self, by: str, node_id: str, present: Callable[[str], bool]) -> None:
@@ -161,7 +164,7 @@ class Book:
             new.last_verdict = new.window[:1]
             new.warm_up = Clocked(now - age, unobserved, WARM_UP)
         new.beat = Clocked(now - age, unobserved, TIMEOUT)
-        new.heard = call.sent - int(a[24])
+        new.heard, new.taken = call.sent - int(a[24]), self.now()
         place.record, place.live_until = new, now + TIMEOUT - age
         type_ = "register" if kind == "resume" and not resumed else kind
         self.events.append((type_, id_, r.status if r else "", new.status, new.reason, new.version))
@@ -202,7 +205,8 @@ class Book:
         else:
             if seq > r.seq:
                 self._counts(place, r, verdict, now, age)
-                r.heard = max(r.heard, sent - int(said[3]))
+                if (heard := sent - int(said[3])) >= r.heard:
+                    r.heard, r.taken = heard, self.now()
                 r.seq, r.jobs, r.capacity = seq, jobs, capacity
             if r.version != relayed:
                 outcome = "tell" if r.version > relayed else "lower"
@@ -376,6 +380,8 @@ class Book:
         id_ = call.args[0]
         place = self.place(id_)
         self.looked_again[id_] = now + _WAITS
+        if call.done or call.sent < self.now():
+            self.put_off[id_] = now + _WAITS
         if place.record is None:
             return 0
         put_off = (None, ("offline", "heartbeat_timeout"))
@@ -421,10 +427,11 @@ class Book:
     def _was_silent(self, id_: str, r: Record, silence: int) -> None:
         """Nobody is called offline before time: by the world's own clock, whatever the store's
         says, and only by time in which somebody was there to hear."""
-        heard, now = r.heard, self.now()
-        looks = [heard, *(at for at in self.observed if at > heard), now]
-        seen = sum(later - former for former, later in pairwise(looks) if later - former <= GAP)
-        blamed_on_us = silence == GRACE and now - heard >= GRACE
+        now = self.now()
+        looks = [r.taken, *(at for at in self.observed if at > r.taken), now]
+        gaps = [later - former for former, later in pairwise(looks)]
+        seen = r.taken - r.heard + sum(gap for gap in gaps if gap <= GAP)
+        blamed_on_us = silence == GRACE and now - r.heard >= GRACE
         assert seen >= TIMEOUT or blamed_on_us, f"{id_} was silent for {seen} observed ms only"
 
     def _becomes(self, place: Place, r: Record, to: str, reason: str, now: int) -> None:

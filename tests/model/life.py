@@ -66,7 +66,8 @@ class Drain:
 @dataclass
 class Record:
     """What is known of a node since it registered. `heard` is an instant of the world's own clock,
-    which never steps: when the last frame that counted reached its gateway."""
+    which never steps: when the last frame that counted reached its gateway; `taken` when it
+    reached the store. What it waited counts as silence, whoever observed meanwhile."""
 
     sid: str
     session: int
@@ -92,6 +93,7 @@ class Record:
     job_failed: int = 0
     leave: Leave | None = None
     heard: int = 0
+    taken: int = 0
 
     @property
     def removed(self) -> bool:

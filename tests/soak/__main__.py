@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.gateway import NotMeasuredError
 from bench.scale.machine import header
 from tests.soak.picture import drawn
 from tests.soak.sample import Sample
@@ -53,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="muster-soak-") as name:
-        samples, counts = run(asked, Path(name), _tell)
+        try:
+            samples, counts = run(asked, Path(name), _tell)
+        except NotMeasuredError as error:
+            print(f"not begun, as not all became ready: {error}")
+            return 1
     findings = judged(samples, counts)
     about = header(begun)
     text = said(about, asked, counts, findings)
@@ -74,8 +79,7 @@ def said(about: dict[str, Any], asked: Soak, counts: Counts, findings: list[Find
     )
     shape = (
         f"{asked.nodes} machines over {asked.gateways} gateways and {asked.sweepers} sweepers, "
-        f"{asked.minutes:g} minutes, "
-        f"{'at true speed' if asked.speed == 1 else f'{asked.speed:g} times as fast'}"
+        f"{asked.minutes:g} minutes, {_pace(asked)}"
     )
     return "\n".join(
         [
@@ -113,10 +117,12 @@ def keep(
     }
     written = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
     (directory / "samples.json").write_text(written + "\n", encoding="utf-8")
-    title = (
-        f"{asked.nodes} machines, {asked.minutes:g} minutes at {asked.speed:g} x, {about['when']}"
-    )
+    title = f"{asked.nodes} machines, {asked.minutes:g} minutes, {_pace(asked)}, {about['when']}"
     (directory / "picture.svg").write_text(drawn(samples, title), encoding="utf-8")
+
+
+def _pace(asked: Soak) -> str:
+    return "at true speed" if asked.speed == 1 else f"{asked.speed:g} times as fast"
 
 
 def _tell(line: str) -> None:

@@ -12,7 +12,7 @@ from muster.simulate.run import Worker
 from muster.simulate.scenarios import LOST_REGION, SCENARIOS, Fault, struck
 from tests.soak.sample import Waits
 
-LABEL = "soak"
+LABEL, VISITOR = "soak", "visitor"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def panels(samples: Sequence[Sample]) -> list[Panel]:
         Panel("processor, cores", _cores(samples)),
         Panel("heartbeat to its ack, ms", _waits(samples, lambda s: (s.ack.p50, s.ack.p99))),
         Panel(
-            "heartbeat to store, ms (upper edge of its bucket)",
+            "heartbeat to store, ms (by a line through its bucket)",
             _waits(samples, lambda s: (s.to_store.p50, s.to_store.p99)),
         ),
         Panel("select, ms", _waits(samples, lambda s: (s.select.p50, s.select.p99))),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,13 +105,24 @@ def _to_store(before: dict[str, Reading], after: dict[str, Reading]) -> Waits:
     count = int(max(waits.values(), default=0))
     if not count:
         return Waits()
-    p50, p99 = (usage.quantile_s(waits, part) for part in (0.5, 0.99))
-    return Waits(count, _finite(p50), _finite(p99))
+    return Waits(count, quantile_s(waits, 0.5), quantile_s(waits, 0.99))
 
 
-def _finite(seconds: float | None) -> float | None:
-    """JSON has no infinity: beyond the last bucket, which ends at some seconds, is a minute."""
-    return None if seconds is None else min(seconds, 60.0)
+def quantile_s(waits: Mapping[float, float], part: float) -> float:
+    """What this part of all waits did not exceed, by a straight line through its bucket: its upper
+    edge would jump from one to the next. Beyond the last bucket it is that one's edge.
+
+    `waits` are cumulative by edge, with at least one wait."""
+    wanted = part * max(waits.values())
+    low = below = 0.0
+    for edge in sorted(waits):
+        if waits[edge] >= wanted:
+            if not math.isfinite(edge):
+                break
+            share = (wanted - below) / (waits[edge] - below)
+            return low + (edge - low) * share
+        low, below = edge, waits[edge]
+    return low
 
 
 def told(sample: Sample, lasts_s: float, fleet: Fleet) -> str:

@@ -27,6 +27,9 @@ from tests.soak.watching import StoreReader, Watcher
 EVENTS_PER_PARTITION = 256
 """Of so few the bound is reached before it is judged; 10 000 would not be in an hour."""
 
+WATCH_BUFFER_BYTES = 8 * 2**20
+"""The same for the events that a gateway with a watcher keeps in memory."""
+
 _STREAM_BLOCK = 100
 """A stream is shortened by whole blocks of so many entries."""
 
@@ -83,7 +86,7 @@ async def soaked(
             for step in (
                 sampler.run(asked.every_s, asked.lasts_s),
                 _done(acting),
-                _ended(load[1:]),
+                _ended(load[1:], watcher),
                 _settled(fleet, store, watcher),
             ):
                 try:
@@ -93,8 +96,11 @@ async def soaked(
                     tell(f"went wrong: {wrong[-1]}")
             counts = _counted(fleet, chaos, scheduler, visitors, watcher, store)
             hidden = [made.environ["MUSTER_SECRET"], *visitors.tokens[:_TOKENS]]
-            counts.secrets_told = await secrets_told(made, hidden)
-            counts.secrets = len(hidden)
+            try:
+                counts.secrets_told = await secrets_told(made, hidden)
+                counts.secrets = len(hidden)
+            except Exception as error:  # noqa: BLE001 - as above
+                wrong.append(_said(error))
             counts.wrong = wrong
     finally:
         with contextlib.suppress(Exception):  # it was told above
@@ -130,8 +136,10 @@ async def _done(acting: asyncio.Task[None]) -> None:
     await acting
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    """Ends them; what one of them died of is raised."""
+async def _ended(tasks: list[asyncio.Task[None]], watcher: Watcher | None = None) -> None:
+    """Ends them; what one of them died of is raised. From then on visitors are away for good."""
+    if watcher is not None:
+        watcher.visits_are_over = True
     left = set(tasks)
     while left:
         # Again and again: a library may take a cancellation for the end of its own wait.
@@ -218,6 +226,7 @@ def settings(speed: float) -> Mapping[str, str]:
     the store's bound is."""
     more = {
         "MUSTER_EVENTS_PER_PARTITION": str(EVENTS_PER_PARTITION),
+        "MUSTER_WATCH_BUFFER_BYTES": str(WATCH_BUFFER_BYTES),
         "MUSTER_LOG_LEVEL": "info",
         "MUSTER_SECRET": secrets.token_hex(16),
     }

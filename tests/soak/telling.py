@@ -20,7 +20,10 @@ _PATHS = (
 async def everything(made: System) -> dict[str, bytes]:
     """Logs of all lives, what the store keeps on disk, process lists, answers. An answer that does
     not come tells nothing."""
-    told = {str(path): path.read_bytes() for path in _files(made.directory)}
+    told: dict[str, bytes] = {}
+    for file in _files(made.directory):
+        with contextlib.suppress(FileNotFoundError):  # a store writes its file anew, then renames
+            told[str(file)] = file.read_bytes()
     for kind, pids in made.processes().items():
         for pid in pids:
             told[f"process list, {kind} {pid}"] = " ".join(psutil.Process(pid).cmdline()).encode()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from websockets.exceptions import WebSocketException
 
-from tests.soak.fleet import LABEL
+from tests.soak.fleet import LABEL, VISITOR
 from tests.support.node import Node
 
 _STAYS_S, _AWAY_S = 2.0, 8.0
@@ -35,7 +35,7 @@ class Visitors:
         for visit in range(number, 1_000_000_000):
             try:
                 async with Node(self._urls[visit % len(self._urls)]) as node:
-                    ack = await node.register(**known, labels={LABEL: "visitor"})
+                    ack = await node.register(**known, labels={LABEL: VISITOR})
                     if ack["type"] == "node_register_ack":
                         if not known and node.token:
                             self.tokens.append(node.token)

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from registry.keys import PARTITIONS, Keys
-from tests.soak.fleet import may_fall_silent
+from tests.soak.fleet import LABEL, VISITOR, may_fall_silent
 from tests.support.watcher import Frame, Reader
 
 Mark = tuple[str, str, int]
@@ -28,6 +28,7 @@ class Watcher(Reader):
         self.marks: Counter[Mark] = Counter()
         self.falsely_offline: list[str] = []
         self.out_of_order = 0
+        self.visits_are_over = False
         self._versions: dict[str, int] = {}
 
     def _take(self, frame: Frame) -> None:
@@ -44,8 +45,11 @@ class Watcher(Reader):
         if version < self._versions.get(node_id, 0):
             self.out_of_order += 1
         self._versions[node_id] = version
-        if found.get("to") == "offline" and not may_fall_silent(found.get("labels", {})):
-            self.falsely_offline.append(f"{node_id}: {found.get('reason')}")
+        if found.get("to") == "offline":
+            labels = found.get("labels", {})
+            left = self.visits_are_over and labels.get(LABEL) == VISITOR
+            if not left and not may_fall_silent(labels):
+                self.falsely_offline.append(f"{node_id}: {found.get('reason')}")
 
 
 class StoreReader:

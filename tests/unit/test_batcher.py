@@ -11,6 +11,7 @@ import pytest
 from gateway.batcher import Batcher
 from registry.errors import StoreMisbehaved, StoreUnavailable
 from registry.model import Beat, BeatAnswer, BeatOutcome, Verdict
+from tests.support.fleet import until
 
 FINE = BeatAnswer(BeatOutcome.FINE)
 
@@ -87,6 +88,79 @@ async def test_beats_of_one_window_go_in_one_call(batcher: Batcher, store: Store
     assert await batcher.drain(2)
     assert len(store.calls) == 1
     assert owner.answers == [(1, BeatOutcome.FINE)] * 5
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch, batcher: Batcher) -> Batcher:
+    """One whose beats wait for ever unless something hurries."""
+    monkeypatch.setattr("gateway.batcher.PATIENCE", 1_000_000)
+    return batcher
+
+
+async def test_beats_that_change_nothing_go_with_the_first_that_hurries(
+    patient: Batcher, store: Store
+) -> None:
+    owner = Owner()
+    for i in range(3):
+        patient.offer(beat(f"n{i}", 1), owner, hurry=False)
+    await asyncio.sleep(0.02)
+    assert store.calls == []
+    patient.offer(beat("m", 1), owner)
+    await _answered(owner, 4)
+    assert store.calls == [[("n0", 1), ("n1", 1), ("n2", 1), ("m", 1)]]
+
+
+async def test_who_waits_for_answers_hurries_what_was_offered(
+    patient: Batcher, store: Store
+) -> None:
+    owner = Owner()
+    patient.offer(beat("n", 1), owner, hurry=False)
+    patient.hurry()
+    await _answered(owner, 1)
+    patient.offer(beat("n", 2), owner, hurry=False)
+    assert await patient.drain(2)
+    assert store.taken == [("n", 1), ("n", 2)]
+
+
+async def test_a_full_batch_waits_for_nothing(patient: Batcher, store: Store) -> None:
+    owner = Owner()
+    for i in range(10):
+        patient.offer(beat(f"n{i}", 1), owner, hurry=False)
+    await _answered(owner, 10)
+    assert len(store.calls) == 1
+
+
+async def test_what_comes_while_a_call_is_under_way_waits_for_company_too(
+    patient: Batcher, store: Store
+) -> None:
+    owner = Owner()
+    store.may_answer.clear()
+    patient.offer(beat("n", 1), owner)
+    await store.asked.wait()
+    patient.offer(beat("n", 2), owner, hurry=False)
+    store.may_answer.set()
+    await _answered(owner, 1)
+    await asyncio.sleep(0.02)
+    assert store.taken == [("n", 1)]
+    patient.offer(beat("n", 3), owner)
+    await _answered(owner, 3)
+    assert store.calls == [[("n", 1)], [("n", 2), ("n", 3)]]
+
+
+async def test_a_beat_that_changes_nothing_goes_by_itself_after_a_while(
+    batcher: Batcher, store: Store
+) -> None:
+    owner = Owner()
+    batcher.offer(beat("n", 1), owner, hurry=False)
+    await _answered(owner, 1)
+    assert store.taken == [("n", 1)]
+
+
+async def _answered(owner: Owner, count: int) -> None:
+    async def all_answered() -> bool:
+        return len(owner.answers) >= count
+
+    await until(all_answered, f"{count} beats are answered")
 
 
 async def test_beats_of_one_node_are_neither_merged_nor_reordered(

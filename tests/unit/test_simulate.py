@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from bench.scale.sockets import blamed
 from muster.cli import exits
 from muster.cli.main import app
 from muster.simulate import frames
 from muster.simulate.books import Book, Spread, summed
+from muster.simulate.herd import Herd
 from muster.simulate.order import Order, OrderError, Server
 from muster.simulate.run import Plan
 from muster.simulate.scenarios import LOST_REGION, SCENARIOS, Fault, region, struck, timeline
@@ -37,6 +39,31 @@ def broken(outcome: Outcome) -> set[str]:
 
 
 # Scenarios
+
+
+def test_nodes_of_a_server_that_went_spread_over_all_others() -> None:
+    servers = tuple(Server.of(f"http://127.0.0.1:{port}") for port in (1, 2, 3, 4))
+    herd = Herd(Plan(servers, "steady", 400, processes=1).order(0))
+    of_the_first = [node for node in herd.nodes if node.server is servers[0]]
+    for node in of_the_first:
+        node._elsewhere()
+    went = Counter(node.server.port for node in of_the_first)
+    assert sorted(went) == [2, 3, 4]
+    assert max(went.values()) < 60
+
+
+def test_a_broken_run_says_what_its_sweepers_said_of_themselves() -> None:
+    calm = {"unobserved_s": 3.0, "held_back_by_the_brake": 0.0, "most_overdue_s": 0.1}
+    said = {"quiet to": calm, "before the kill": calm}
+    assert blamed(said) == [
+        "the sweepers said: all was observed, no brake, every alarm answered in time"
+    ]
+    starved = {"unobserved_s": 23.5, "held_back_by_the_brake": 4.0, "most_overdue_s": 7.5}
+    assert blamed(said | {"before the kill": starved}) == [
+        "the sweepers said: 20.5 s of the run were observed by nobody",
+        "the sweepers said: 4 nodes were held back by the brake",
+        "the sweepers said: they answered alarms up to 7.5 s late",
+    ]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

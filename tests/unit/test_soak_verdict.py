@@ -11,6 +11,7 @@ import pytest
 from tests.soak.chaos import plan
 from tests.soak.picture import drawn
 from tests.soak.sample import Part, Sample, Waits
+from tests.soak.sampler import quantile_s
 from tests.soak.verdict import Counts, Finding, judged, kept, slope
 
 MIB = 2**20
@@ -167,6 +168,14 @@ def test_a_run_that_was_too_short_says_what_it_could_not_show() -> None:
 def test_the_line_through_points_is_their_own_slope() -> None:
     assert slope([(float(x), 3.0 * x + 1) for x in range(10)]) == pytest.approx(3.0)
     assert slope([(1.0, 5.0)]) == 0.0
+
+
+def test_a_wait_is_told_by_a_line_through_its_bucket() -> None:
+    waits = {0.01: 50.0, 0.1: 100.0, float("inf"): 100.0}
+    assert quantile_s(waits, 0.25) == pytest.approx(0.005)
+    assert quantile_s(waits, 0.5) == pytest.approx(0.01)
+    assert quantile_s(waits, 0.75) == pytest.approx(0.055)
+    assert quantile_s({0.01: 0.0, float("inf"): 9.0}, 0.5) == 0.01
 
 
 @pytest.mark.parametrize("minutes", [0.0, 1.0, 3.2, 10.0, 30.0])

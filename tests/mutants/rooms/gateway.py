@@ -59,6 +59,13 @@ def mutants() -> Iterator[Mutant]:
         ("no renewal beside", "async with self._alone():  # a renewal", "if True:  # a renewal"),
     )
     yield from guards(
+        "gateway/pulse.py",
+        unit("pulse"),
+        ("a bad verdict hurries", "verdict is Verdict.PASS and session", "session"),
+        ("a node that is not ready hurries", "PASS and session.status == Status.READY", "PASS"),
+        ("who settles hurries", "self._connection.services.batcher.hurry()", "pass"),
+    )
+    yield from guards(
         "gateway/batcher.py",
         unit("batcher"),
         (
@@ -66,6 +73,11 @@ def mutants() -> Iterator[Mutant]:
             "                self._park(waiting)\n",
             "                self._answer(waiting, TOO_OLD)\n",
         ),
+        ("who waits hurries", "        self.hurry()\n", ""),
+        ("a beat that changes something", "if hurry or len", "if len"),
+        ("a full batch", "if hurry or len(self._waiting) >= self._batch_max:", "if hurry:"),
+        ("patience ends", "patience_s, self._hurried.set)", "3600, self._hurried.set)"),
+        ("company", "while offered > 0 and self._waiting:", "while self._waiting:"),
     )
     yield from guards(
         "gateway/gate.py",

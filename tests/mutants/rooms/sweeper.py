@@ -13,7 +13,8 @@ def mutants() -> Iterator[Mutant]:
         "sweeper/loop.py",
         contract("sweeping"),
         ("silence needs watching", "return partition in self._observed or", "return True or"),
-        ("no gateway, no observing", "observe=bool(self._gateways)", "observe=True"),
+        ("a long pass keeps watch", "            await self._keep_watch()\n", ""),
+        ("no gateway, no observing", "return bool(self._gateways)", "return True"),
     )
     yield from guards(
         "sweeper/brake.py",

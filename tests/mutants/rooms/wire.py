@@ -43,6 +43,21 @@ def mutants() -> Iterator[Mutant]:
         prefix="wire kinds",
     )
     yield from guards(
+        "muster/wire/registering.py",
+        unit("wire_reading"),
+        (
+            "labels' names stay in a line",
+            "if not (_IN_A_LINE.fullmatch(key) and _IN_A_LINE.fullmatch(value)):",
+            "if not _IN_A_LINE.fullmatch(value):",
+        ),
+        (
+            "labels' values stay in a line",
+            "if not (_IN_A_LINE.fullmatch(key) and _IN_A_LINE.fullmatch(value)):",
+            "if not (_IN_A_LINE.fullmatch(key) and _IN_A_LINE.match(value)):",
+        ),
+        prefix="wire registering",
+    )
+    yield from guards(
         "muster/wire/codec.py",
         unit("wire_reading"),
         ("what JSON lacks", "    _refuse_what_json_lacks(value)\n", ""),
