@@ -7,7 +7,7 @@
 --@include clock
 --@include alarm
 local now = now_ms()
-local at = alarm(KEYS[1], KEYS[2], num(redis.call('GET', KEYS[3])), ARGV[2])
+local at = alarm(KEYS[1], KEYS[2], num(redis.call('GET', KEYS[3])), ARGV[2], now)
 if not at then
   redis.call('ZREM', KEYS[4], ARGV[1])
   redis.call('ZREM', KEYS[5], ARGV[1])

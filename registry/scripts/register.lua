@@ -81,7 +81,7 @@ else
 end
 redis.call('SET', KEYS[4], '1', 'PX', int(timeout - age))
 redis.call('ZADD', KEYS[8], 0, id)
-redis.call('ZADD', KEYS[5], int(alarm(n, intent_key, unobserved, ARGV[24])), id)
+redis.call('ZADD', KEYS[5], int(alarm(n, intent_key, unobserved, ARGV[24], now)), id)
 local type = kind
 if kind == 'resume' and not resumed then type = 'register' end
 event(KEYS[7], ARGV[27], ARGV[9], r[1] and r[12] or ARGV[9], 'type', type, 'id', id, 'from', r[3] or '',

@@ -62,7 +62,7 @@ elseif to == 'offline' then
   if reason == 'removed' then redis.call('DEL', KEYS[4]) end
 end
 count(KEYS[9], counted(from, r[14]), counted(to, reason))
-redis.call('ZADD', KEYS[5], int(math.max(alarm(n, KEYS[2], unobserved, ARGV[17]), now + 50)), id)
+redis.call('ZADD', KEYS[5], int(math.max(alarm(n, KEYS[2], unobserved, ARGV[17], now), now + 50)), id)
 event(KEYS[7], ARGV[18], r[10], r[10], 'type', 'transition', 'id', id, 'from', from, 'to', to, 'reason',
   reason, 'version', int(version), 'sid', sid, 'at', int(now), 'evidence', ARGV[16])
 tell(KEYS[10], id, sid, version, to, from, reason, since, now)

@@ -74,6 +74,16 @@ def test_a_drain_with_nothing_to_wait_for_is_drained_when_it_is_worded(life: Lif
     life.the_store_is_as_the_book_says()
 
 
+def test_an_hour_that_nobody_observed_puts_no_later_silence_off(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
+    life.time_passes_unwatched(3601 * S)
+    life.a_node_beats(0, Verdict.PASS, 0, through=ALL, age=0)
+    life.everything_is_judged("sw1")
+    life.time_passes_unwatched(S)
+    life.a_node_beats(0, Verdict.PASS, 0, through=ALL, age=0)
+    life.the_store_is_as_the_book_says()  # its alarm rings when it may be silent next
+
+
 @pytest.mark.parametrize("end", ["deadline", "operator"])
 def test_the_brake_holds_only_the_word_back_and_not_for_ever(life: Life, end: str) -> None:
     life.everybody_is_there(IDS[0], ready=True, braked=True)

@@ -80,6 +80,9 @@ async def test_a_network_that_was_away_costs_no_event(
     visitor.expects(*CUT)
     page = visitor.page
     await expect(page.locator(".events")).to_contain_text("before")
+    # What came by this stream must not come again by the next.
+    await machines.register("already")
+    await expect(page.locator(".events")).to_contain_text("already")
     await stays_the_same(page)
     proxy.shut()
     await expect(page.locator("#link")).to_have_text("reconnecting…")
@@ -102,6 +105,9 @@ async def test_a_laptop_that_slept_goes_on_where_it_was(
     visitor.expects(*CUT)
     page = visitor.page
     await expect(page.locator(".events")).to_contain_text("before")
+    # What came by this stream must not come again by the next.
+    await machines.register("already")
+    await expect(page.locator(".events")).to_contain_text("already")
     await stays_the_same(page)
     sleepers = [child for child in psutil.Process().children(recursive=True) if _is_browser(child)]
     assert sleepers
@@ -137,7 +143,8 @@ async def _has_seen_all(page: Page, machines: Machines) -> None:
     await expect(shown).to_contain_text("after")
     names = await page.locator(".events > li a").all_inner_texts()
     told = [name for name in names if name != "before"]
-    assert told == ["after", *(f"meanwhile-{number}" for number in reversed(range(5)))]
+    meanwhile = [f"meanwhile-{number}" for number in reversed(range(5))]
+    assert told == ["after", *meanwhile, "already"]
     await expect(page.locator("#banners")).to_be_empty()
 
 

@@ -28,16 +28,20 @@ async def test_filters_search_sort_and_group_are_in_the_address_and_come_back_fr
     await expect(rows).to_have_count(32)
     await page.get_by_role("searchbox").fill("L40S")
     # Each time the other way round: a list that was never sorted is in neither order.
+    ids = "rows => rows.map((row) => row.dataset.node)"
+    orders = list[list[str]]()
     for direction, sort in (("ascending", "since"), ("descending", "-since")):
         heading = page.get_by_role("columnheader", name="For")
         await heading.get_by_role("button").click()
         await expect(heading).to_have_attribute("aria-sort", direction)
         assert f"sort={sort}" in page.url
+        orders.append(await rows.evaluate_all(ids))
+    assert orders[0] == orders[1][::-1] != orders[1]
     await page.get_by_label("Group by").select_option("region")
     assert {"status=ready", "q=L40S", "sort=-since", "group=region"} == set(
         page.url.partition("?")[2].split("&")
     )
-    found = await rows.evaluate_all("rows => rows.map((row) => row.dataset.node)")
+    found = await rows.evaluate_all(ids)
     assert 0 < len(found) < 32
     for node_id in found:
         await expect(visitor.row(node_id)).to_contain_text("L40S")
@@ -45,9 +49,7 @@ async def test_filters_search_sort_and_group_are_in_the_address_and_come_back_fr
 
     other = await visit(page.url, token=READER)
     await expect(other.page.locator("tr[data-node]")).to_have_count(len(found))
-    again = await other.page.locator("tr[data-node]").evaluate_all(
-        "rows => rows.map((row) => row.dataset.node)"
-    )
+    again = await other.page.locator("tr[data-node]").evaluate_all(ids)
     assert again == found
     await expect(other.page.get_by_role("searchbox")).to_have_value("L40S")
     await expect(other.page.get_by_label("Group by")).to_have_value("region")
@@ -79,6 +81,7 @@ async def test_keys_alone_lead_to_a_machine_and_back(town: Town, visit: Visit) -
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="node-03")).to_be_visible()
     await expect(page.locator("#summary")).to_contain_text("degraded")
+    await expect(page.locator("#page")).to_be_focused()
     await page.go_back()
     await expect(page.get_by_role("searchbox")).to_have_value("node-03")
 

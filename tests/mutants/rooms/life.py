@@ -37,6 +37,12 @@ def mutants() -> Iterator[Mutant]:
             "at = math.min(at, num(r[5]) + tonumber(warmup) + unobserved - num(r[6]))",
             "",
         ),
+        (
+            "lib/alarm",
+            "the next beat has seen what nobody observed",
+            "math.min(num(r[3]) + unobserved - num(r[4]), now)",
+            "num(r[3]) + unobserved - num(r[4])",
+        ),
         ("patrol", "gap", "if gap > gap_ms or gap < 0 or", "if gap < 0 or"),
     ):
         yield from guards(

@@ -36,6 +36,17 @@ def mutants() -> Iterator[Mutant]:
         keyword="network or killed or block",
     )
     yield from guards(
+        f"{_STATIC}/worker.js",
+        _browser("states"),
+        (
+            "what it is doing until then",
+            'if (!known.size) tell({ kind: "link", link: "listing" });',
+            "",
+        ),
+        prefix="pages, worker",
+        keyword="before_the_list or block",
+    )
+    yield from guards(
         f"{_STATIC}/main.js",
         _browser("breaks"),
         (
