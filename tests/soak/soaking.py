@@ -33,6 +33,10 @@ WATCH_BUFFER_BYTES = 8 * 2**20
 _STREAM_BLOCK = 100
 """A stream is shortened by whole blocks of so many entries."""
 
+VISITORS_MOST = 60
+"""What a socket leaves in circles is collected after some 300 of them, and memory stands at that
+height from then on: so many come before anything is judged."""
+
 _SETTLES_S = 20.0
 _TOKENS = 5
 
@@ -70,7 +74,9 @@ async def soaked(
     chaos = Chaos(made, fleet, asked.speed, asked.staying)
     store = StoreReader(made.store.url)
     scheduler = Scheduler(ports)
-    visitors = Visitors(max(2, min(20, asked.nodes // 100)), ports[: asked.staying], asked.speed)
+    visitors = Visitors(
+        max(2, min(VISITORS_MOST, asked.nodes // 100)), ports[: asked.staying], asked.speed
+    )
     sampler = Sampler(made, fleet, scheduler, chaos, store, tell)
     load: list[asyncio.Task[None]] = []
     try:
