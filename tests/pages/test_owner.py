@@ -11,13 +11,20 @@ from tests.pages.visitor import stays_the_same, was_reloaded
 from tests.support.api import token
 
 OWN = {"labels": {"owner": "x"}}
+NO_LOOK_ROUND = """
+    const begin = window.setInterval;
+    window.setInterval = (act, ms, ...more) => (ms === 5000 ? 0 : begin(act, ms, ...more));
+"""
+"""Explanations are asked only as something happens, not every five seconds, too."""
 
 
 async def test_an_owner_sees_at_once_what_needs_them_and_what_to_do(
     town: Town, visit: Visit
 ) -> None:
-    visitor = await visit(f"{town.http}/mine", token=token("reader of x"))
+    visitor = await visit(token=token("reader of x"))
     page = visitor.page
+    await page.add_init_script(NO_LOOK_ROUND)
+    await visitor.opens(f"{town.http}/mine")
     needs = page.get_by_role("region", name="Not ready, and what to do")
     uptime = page.get_by_role("region", name="Last 24 hours")
     async with town.asking("reader of x") as client:
@@ -57,6 +64,12 @@ async def _is_drained(town: Town, page: Page) -> None:
     await town.registry.drain("drained-of-x", "ann", "new fans")
     await page.get_by_label("Owner").select_option("x")
     await expect(page).to_have_url(f"{town.http}/mine?owner=x")
+    async with town.asking("reader of x") as client:
+        rows = (await client.get("/v1/nodes")).json()["nodes"]
+    uptime = page.get_by_role("region", name="Last 24 hours").locator("li[data-node]")
+    await expect(uptime).to_have_count(len(rows))
+    names = "lines => lines.map((line) => line.dataset.node)"
+    assert set(await uptime.evaluate_all(names)) == {row["node_id"] for row in rows}
     bar = page.locator('li[data-node="drained-of-x"] .bar')
     await expect(bar.locator(".u-planned")).not_to_have_count(0)
     await page.locator("#codes summary").click()
