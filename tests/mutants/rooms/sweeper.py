@@ -15,6 +15,7 @@ def mutants() -> Iterator[Mutant]:
         ("silence needs watching", "return partition in self._observed or", "return True or"),
         ("a long pass keeps watch", "            await self._keep_watch()\n", ""),
         ("no gateway, no observing", "return bool(self._gateways)", "return True"),
+        ("stopped amid a page", "elif self._may_call_silent(partition):", "elif True:"),
     )
     yield from guards(
         "sweeper/brake.py",
