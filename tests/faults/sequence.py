@@ -1,7 +1,9 @@
 """Sequences of faults drawn from a seed: the same seed, the same sequence.
 
 An episode is up to three faults that overlap in time, unless they touch the same; after it all must
-be well again. A sequence is a few episodes on one world.
+be well again. A sequence is a few episodes on one world, whose clocks may be wrong. Not drawn is
+what leaves something behind for good (an identity that was cloned, a second that was lost) or
+repeats another fault: these are tried alone.
 """
 
 from __future__ import annotations
@@ -21,6 +23,12 @@ def episodes(seed: int, count: int, store: Store = "one server") -> list[faults.
     """So many episodes of faults that this kind of store can suffer."""
     dice = random.Random(f"{seed}/sequence")
     return [_episode(dice, store) for _ in range(count)]
+
+
+def clock_errors(seed: int) -> tuple[float, ...]:
+    """Seconds by which the gateways' clocks are wrong, in their order; none: all are right."""
+    wrong: tuple[tuple[float, ...], ...] = ((), (3600.0, -3600.0), (-90.0, 0.0), (0.0, 20.0))
+    return random.Random(f"{seed}/clocks").choice(wrong)
 
 
 def _episode(dice: random.Random, store: Store) -> faults.Together:
@@ -60,6 +68,7 @@ def _fault(dice: random.Random, store: Store) -> faults.Fault:
         faults.SlowNetwork(lasts, delay_s=0.1),
         faults.EverybodyReconnects(),
         faults.SlowReaders(lasts),
+        faults.Newcomers(lasts, count=6),
         faults.Drained(lasts),
         faults.Drained(lasts),
         faults.Leaving(),

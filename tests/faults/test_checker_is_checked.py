@@ -36,12 +36,13 @@ WRONG = {
     toys.Mute: "undelivered",
     toys.Stutters: "versions",
     toys.Guesses: "unexplained",
+    toys.Revives: "undone",
 }
 
 
 async def breaches_of(kind: type[toys.Toy]) -> list[Breach]:
     """A short life with a toy: machines become ready, one dies, one is cut off, one falls ill, one
-    comes back."""
+    comes back, one leaves."""
     toy = kind(PACE)
     await toy.start()
     book = Book()
@@ -57,6 +58,7 @@ async def breaches_of(kind: type[toys.Toy]) -> list[Breach]:
         await machines[1].die(silently=True)
         machines[2].fall_ill()
         machines[3].reconnect()
+        machines[4].leave()
         await asyncio.sleep(PACE.s(100))
         await follower.look()
         ids = [p.node_id for p in book.pages.values()]

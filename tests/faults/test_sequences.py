@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Judge, MakeWorld
-from tests.faults.sequence import Store, episodes
+from tests.faults.sequence import Store, clock_errors, episodes
 from tests.faults.stores import BehindSentinel, Clustered
 
 EPISODES = 5
@@ -19,14 +19,15 @@ EPISODES = 5
 def test_a_seed_always_draws_the_same_sequence() -> None:
     assert episodes(7, 20) == episodes(7, 20)
     assert episodes(7, 20) != episodes(8, 20)
+    assert len({clock_errors(seed) for seed in range(20)}) == 4
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("run", range(4))
 async def test_random_faults(world: MakeWorld, judged: Judge, run: int, seed: int) -> None:
-    """Five episodes of up to three faults at once, drawn from the seed: sequence {run}."""
-    w = await world(machines=30)
+    """Five episodes of up to three faults, drawn from the seed as are wrong clocks: sequence {run}."""
+    w = await world(machines=30, clock_errors_s=clock_errors(seed))
     for episode in episodes(seed, EPISODES):
         await w.suffer(episode)
     await judged(w)

@@ -42,6 +42,7 @@ class Known:
     last_beat: int = 0
     window: str = ""
     ever_ready: bool = False
+    leaves: bool = False
     socket: ServerConnection | None = field(default=None, repr=False)
 
 
@@ -112,6 +113,8 @@ class Toy:
                     mine = await self._register(socket, message)
                 elif mine is None or mine.sid == "" or mine.socket is not socket:
                     await socket.send(json.dumps(_error("NOT_REGISTERED")))
+                elif message["type"] == "node_unregister":
+                    mine.leaves = True
                 else:
                     await self._beat(mine, message)
         except ConnectionClosed:
@@ -123,6 +126,7 @@ class Toy:
         known = former or Known(node_id)
         before = known.status.value if former else ""
         known.status, known.reason, known.window = Status.REGISTERING, Reason.REGISTERED, ""
+        known.leaves = False
         known.ever_ready, known.sid, known.socket = False, secrets.token_hex(8), socket
         known.since = known.last_beat = now_ms()
         known.version = self.next_version(known)
@@ -177,15 +181,15 @@ class Toy:
             for name in Facts.__dataclass_fields__
             if Facts.__dataclass_fields__[name].type == "int"
         }
-        texts = dict.fromkeys(
-            ("gateway", "digest", "last_failure", "intent", "leave", "leave_kind"), ""
-        )
+        texts = dict.fromkeys(("gateway", "digest", "last_failure", "intent"), "")
         last = in_a_row(known.window)[:1]
         told: dict[str, Any] = {
             "node_id": known.node_id, "now": now_ms(), "sid": known.sid, "since": known.since,
             "version": known.version, "status": known.status, "reason": str(known.reason),
             "window": known.window, "ever_ready": known.ever_ready, "was_ready": False,
             "last_beat": known.last_beat, "warmup_at": known.since, "ttl_ms": max(-2, left),
+            "leave": "1" if known.leaves else "",
+            "leave_kind": "unregister" if known.leaves else "",
             "leave_drain": False, "last_verdict": last, "capabilities": (),
         }  # fmt: skip
         return Facts(**(numbers | texts | told))
@@ -294,6 +298,22 @@ class SelectsAnybody(Toy):
 
     def selectable(self, known: Known) -> bool:
         return self.live(known)
+
+
+class Revives(Toy):
+    """Takes back who took itself off, for a second thought."""
+
+    async def _commit(self, known: Known, decision: Decision) -> None:
+        await super()._commit(known, decision)
+        if decision.reason is Reason.UNREGISTERED:
+            self._thinking = asyncio.create_task(self._thinks_again(known))
+
+    async def _thinks_again(self, known: Known) -> None:
+        await asyncio.sleep(self.timeout_ms / 1000 / 2)
+        before, known.leaves = known.status.value, False
+        known.status, known.reason, known.since = Status.REGISTERING, Reason.REGISTERED, now_ms()
+        known.version = self.next_version(known)
+        self._event("register", known, before, {})
 
 
 class Renames(Toy):
