@@ -26,7 +26,7 @@ def test_a_seed_always_draws_the_same_sequence() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("run", range(4))
 async def test_random_faults(world: MakeWorld, judged: Judge, run: int, seed: int) -> None:
-    """Five episodes of up to three faults, drawn from the seed like wrong clocks: sequence {run}."""
+    """Five episodes of up to three faults, drawn from the seed, as clocks are: sequence {run}."""
     w = await world(machines=30, clock_errors_s=clock_errors(seed))
     for episode in episodes(seed, EPISODES):
         await w.suffer(episode)
