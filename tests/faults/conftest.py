@@ -78,7 +78,9 @@ async def world(
     ) -> World:
         store = store or Standalone(tmp_path / "store")
         stores.append(store)
-        new = World(store, processes(store.url, **pace.settings), pace, seed, **options)
+        new = World(
+            store, processes(store.url, **pace.settings, **store.settings), pace, seed, **options
+        )
         made.append(new)
         print(f"seed {seed}")
         await new.start()

@@ -9,19 +9,25 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from registry.embedded import EmbeddedStore
+from tests.support.certificates import Certificates
 from tests.support.clusters import ReplicatedCluster
+from tests.support.secure import secure_kind, settings_by
 from tests.support.sentinels import SentinelStore
+from tests.support.stores import debian_redis
 from tests.support.users import BOTH, as_user, with_users
 
 
 class StoreUnderTest(Protocol):
-    """What every kind has. `port` is where a proxy can be put before it; 0: it can't."""
+    """What every kind has. `port` is where a proxy can be put before it; 0: it can't. `settings`
+    are what processes need to reach it, beside the URL."""
 
     @property
     def url(self) -> str: ...
+    @property
+    def settings(self) -> dict[str, str]: ...
     @property
     def port(self) -> int: ...
     def kill(self) -> None:
@@ -30,16 +36,27 @@ class StoreUnderTest(Protocol):
 
 
 class Standalone:
-    """One server."""
+    """One server; by TLS alone if it is `secure` (Debian's server then: the other has none)."""
 
-    def __init__(self, directory: Path, extra: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, extra: Sequence[str] = (), *, secure: bool = False) -> None:
         self._directory = directory
         self._extra = (*extra, *with_users(directory))
-        self.server = EmbeddedStore.start(directory, extra=self._extra)
+        self._kind: type[EmbeddedStore] = EmbeddedStore
+        self._binary: str | None = None
+        self.settings: dict[str, str] = {}
+        if secure:
+            made = Certificates.make(directory.with_name(f"{directory.name}-certificates"))
+            self._kind, self._binary = secure_kind(made), debian_redis()
+            self.settings = settings_by(made)
+        self.server = self._start()
+
+    def _start(self, port: int = 0) -> EmbeddedStore:
+        return self._kind.start(self._directory, port, self._extra, server=self._binary)
 
     @property
     def url(self) -> str:
-        return as_user(self.server.url, BOTH)
+        url = self.server.url
+        return as_user(url.replace("redis", "rediss", 1) if self.settings else url, BOTH)
 
     @property
     def port(self) -> int:
@@ -55,7 +72,7 @@ class Standalone:
             self.server.stop()
         if empty:
             shutil.rmtree(self._directory)
-        self.server = EmbeddedStore.start(self._directory, port, self._extra)
+        self.server = self._start(port)
 
     def kill(self) -> None:
         self.server.resume()
@@ -69,6 +86,7 @@ class BehindSentinel:
     while, and what the one acknowledges that must give way is lost."""
 
     port = 0
+    settings: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self, directory: Path, clock_offset_s: float = 0.0, *, alone: bool = False
@@ -91,6 +109,7 @@ class Clustered:
     """Three primaries, each with a replica."""
 
     port = 0
+    settings: ClassVar[dict[str, str]] = {}
 
     def __init__(self, directory: Path) -> None:
         self.store = ReplicatedCluster.start(directory, extra=with_users(directory))

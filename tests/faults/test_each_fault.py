@@ -12,7 +12,7 @@ from tests.faults import faults
 from tests.faults.book import Page, now_ms
 from tests.faults.conftest import Judge, MakeWorld
 from tests.faults.pace import QUICK
-from tests.faults.stores import BehindSentinel, Clustered
+from tests.faults.stores import BehindSentinel, Clustered, Standalone
 from tests.faults.world import World
 from tests.support.versions import former
 
@@ -195,6 +195,20 @@ async def test_promoted_replica_that_lost_the_last_second(
         store=BehindSentinel(tmp_path / "sentinel", QUICK.s(clock_offset_s), alone=True)
     )
     await w.suffer(faults.LastSecondLost())
+    await judged(w)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.StoreRestarted(killed=True), faults.StoreUnreachable(20), faults.StorePaused(12)],
+    ids=["is killed", "is unreachable for 20 s", "is paused for 12 s"],
+)
+async def test_a_store_that_speaks_tls(
+    world: MakeWorld, judged: Judge, tmp_path: Path, fault: faults.Fault
+) -> None:
+    """A store that speaks TLS alone {which}."""
+    w = await world(store=Standalone(tmp_path / "store", secure=True))
+    await w.suffer(fault)
     await judged(w)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -53,7 +54,8 @@ class Part:
         """Starts the process, and does not wait until it is ready."""
         url = self._world.store.url
         if self.store.port:
-            url = as_user(f"redis://127.0.0.1:{self.store.port}/0", BOTH)
+            scheme = urlsplit(url).scheme
+            url = as_user(f"{scheme}://127.0.0.1:{self.store.port}/0", BOTH)
         self.process = self._world.processes.start(
             self.module,
             self.port_variable,
@@ -157,6 +159,7 @@ class World:
         """Starts everything and waits until all machines are ready."""
         names = RegistrySettings.__dataclass_fields__
         shared: dict[str, Any] = {k: v for k, v in self.pace.settings.items() if k in names}
+        shared |= self.store.settings
         settings = replace(RegistrySettings(), redis_url=self.store.url, **shared)
         self.registry = await Registry.connect(settings)
         self.eye = StoreEye(self.registry)
