@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Route, expect
@@ -81,9 +84,36 @@ async def test_an_empty_fleet_says_how_the_first_machine_joins_to_copy(
     await page.get_by_role("button", name="Copy").first.click()
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = await page.evaluate("navigator.clipboard.readText()")
-    assert copied == f"muster agent run --server {system.ws}"
+    assert copied == f"muster agent run --server {system.ws} --models-dir models"
+    await expect(page.locator("#page")).to_contain_text("MUSTER_AGENT_JOIN_TOKEN")
     assert not await grave_faults(visitor)
     assert not await too_wide(visitor)
+
+
+async def test_the_commands_of_an_empty_page_bring_a_machine_in_that_becomes_ready(
+    system: System, visit: Visit, tmp_path: Path
+) -> None:
+    await system.start(warmup_timeout_s=600.0)
+    visitor = await visit(system.http, token=token("reader of x"))
+    commands = visitor.page.locator(".command code")
+    await expect(commands).to_have_count(3)
+    real, model, pretended = await commands.all_inner_texts()
+    assert pretended == f'{real} --simulate "RTX 4090:24"'
+    environ = {name: value for name, value in os.environ.items() if name[:7] != "MUSTER_"}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    environ["MUSTER_AGENT_STATE_DIR"] = str(tmp_path / "state")
+    with (tmp_path / "agent.log").open("wb") as log:
+        agent = await asyncio.create_subprocess_shell(
+            f"{model} && exec {pretended}", cwd=tmp_path, env=environ, stdout=log, stderr=log
+        )
+    try:
+        # To the owner, who sees their own machines alone.
+        row = visitor.page.locator("tr[data-node]")
+        await expect(row.locator(".s-ready")).to_be_visible()
+        await expect(row).to_contain_text("owner=x")
+    finally:
+        agent.terminate()
+        await agent.wait()
 
 
 @pytest.mark.pages

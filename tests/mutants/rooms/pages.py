@@ -51,7 +51,7 @@ def mutants() -> Iterator[Mutant]:
         _browser("breaks"),
         (
             "what is old is marked",
-            'at("page").toggleAttribute("data-stale", state.link === "reconnecting");',
+            'at("page").toggleAttribute("data-stale", isOld(state));',
             "",
         ),
         prefix="pages, main",
@@ -67,7 +67,7 @@ def mutants() -> Iterator[Mutant]:
         ),
         (
             "a store that is down",
-            'if (down) found.push({ name: "store"',
+            'if (down(state)) found.push({ name: "store"',
             'if (false) found.push({ name: "store"',
         ),
         prefix="pages, banners",
