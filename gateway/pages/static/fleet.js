@@ -1,4 +1,4 @@
-// The fleet: numbers with their last minutes, a map of every machine, and the same as a table.
+// The fleet: numbers and how they went meanwhile, a map of every machine, and the same as a table.
 
 import { fill, h, paced, refill } from "./dom.js";
 import { duration, whole } from "./format.js";

@@ -172,6 +172,7 @@ const redraw = paced(100, () => {
   else around();
 });
 hear((ids, message) => {
+  if (message.kind === "access") return enter(token());
   if (message.kind === "gap") gap = true;
   if (message.link === "live" && me === null && learning === null) learnMe();
   shown?.update?.(ids, message);

@@ -171,7 +171,7 @@ export const WORDS = {
   selectable: ["may be given work", "可分配任务"],
   gateways: ["gateways: {count}", "网关：{count}"],
   sweepers: ["sweepers: {count}", "sweeper：{count}"],
-  history_label: ["{status}: {count}, in the last minutes from {least} to {most}", "{status}：{count}，近几分钟在 {least} 与 {most} 之间"],
+  history_label: ["{status}: {count}; since this page was opened, five minutes at most, from {least} to {most}", "{status}：{count}；自本页打开以来（最多五分钟）在 {least} 与 {most} 之间"],
   map: ["Map of all machines", "全部节点图"],
   map_help: [
     "Each cell is a machine. Arrow keys walk through them, Enter opens one. The table below says the same in words.",
@@ -290,6 +290,7 @@ export const WORDS = {
   any_kind: ["any", "任意"],
   filter_node: ["Machine id contains", "节点 id 包含"],
   no_events: ["None of the newest events of the last hour fits.", "近一小时的最新事件中没有符合条件的。"],
+  older_events: ["and {count} older ones, not shown", "还有更早的 {count} 条未显示"],
   whole_fleet: ["the whole fleet", "整个机群"],
   events_help: ["Newest first; the last hour, then live. After a break it goes on where it was.", "最新的在上；先是近一小时，然后实时。中断后从原处继续。"],
 
