@@ -90,6 +90,8 @@ async def test_states_have_their_pictures(shown: Town, visit: Visit) -> None:
     asked.expects("status of 401")
     await asked.page.goto(shown.http)
     await expect(asked.page.get_by_label("API token")).to_be_visible()
+    signs = "Array.from(document.images).every((image) => image.complete)"
+    await asked.page.wait_for_function(signs)
     keep("gate-light-desktop", await asked.page.screenshot())
 
     admin = await visit(f"{shown.http}/nodes/{DRAINED}", token=token("admin"), look="dark")
@@ -100,6 +102,10 @@ async def test_states_have_their_pictures(shown: Town, visit: Visit) -> None:
     chinese = await visit(shown.http, token=token("reader"), locale="zh-CN")
     await expect(chinese.page.locator("tr[data-node]").first).to_be_visible()
     keep("fleet-chinese", await chinese.page.screenshot())
+
+    await chinese.opens(f"{shown.http}/nodes/{ILL}")
+    await expect(chinese.page.locator("#timeline li").first).to_be_visible()
+    keep("node-chinese", await chinese.page.screenshot())
 
     day = await visit(f"{shown.http}/mine?owner=x", token=token("reader"))
     uptime = day.page.get_by_role("region", name="Last 24 hours")
@@ -119,7 +125,7 @@ async def test_states_have_their_pictures(shown: Town, visit: Visit) -> None:
 
 def test_all_pictures_together_are_small() -> None:
     found = list(DIRECTORY.glob("*.png"))
-    assert len(found) >= 4 * len(PAGES) + 5
+    assert len(found) >= 4 * len(PAGES) + 6
     assert sum(path.stat().st_size for path in found) <= MOST_BYTES_IN_ALL
 
 

@@ -29,7 +29,7 @@ export function show(page, { me }) {
   }
   const owner = me.owner ?? new URLSearchParams(location.search).get("owner") ?? "";
   const title = h("div.row");
-  const told = h("p.live");
+  const told = h("p");
   const needs = h("section.card.live", { "aria-label": word("need_you") });
   const bars = h("section.card.live", { "aria-label": word("uptime") });
   fill(page, h("div", {}, title, told), owner ? [needs, bars, codes()] : null);
