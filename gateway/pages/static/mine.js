@@ -209,7 +209,7 @@ export function show(page, { me }) {
   history();
   explain();
   const poll = setInterval(explain, EXPLAIN_MS);
-  const seconds = setInterval(() => { if (!isOld(state)) { tick(); soon(); } }, 1000);
+  const seconds = setInterval(() => { tick(); if (!isOld(state)) soon(); }, 1000);
   return {
     update: (ids, message) => {
       if (message.kind === "events") {
