@@ -159,7 +159,7 @@ export function show(page, { me }) {
     const fresh = one?.status === row.status ? one : null; // what was said of a former status is old
     return h("li.machine", { "data-node": row.node_id },
       h("div.row", {}, h("a.mono", { href: `/nodes/${encodeURIComponent(row.node_id)}` }, row.node_id), badge(row.status),
-        h("span.soft", {}, cards(row.gpus)), h("span.grow"),
+        h("span.soft", {}, cards(row.gpus)),
         h("span.soft", { "data-since": row.since })),
       h("p", {}, fresh ? said(fresh) : word(`reason_${row.reason}`)),
       fresh?.blame ? h("p.soft", {}, word(`blame_${fresh.blame}`)) : null,
@@ -178,9 +178,10 @@ export function show(page, { me }) {
     });
     const all = sum(found.flatMap(({ pieces }) => pieces));
     // A young fleet's few minutes would be a sliver of a day: the bars begin where something is known.
-    const from = Math.min(to - LEAST_MS, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
+    const known = Math.min(to, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
+    const from = Math.min(to - LEAST_MS, known);
     found.sort((a, b) => (a.total.share ?? 2) - (b.total.share ?? 2));
-    return [h("div.row", {}, h("h2.grow", {}, word("uptime"), from > to - DAY_MS + HOUR_MS ? ` · ${word("known_since", { at: instant(from) })}` : ""),
+    return [h("div.row", {}, h("h2.grow", {}, word("uptime"), known > to - DAY_MS + HOUR_MS ? ` · ${word("known_since", { at: instant(known) })}` : ""),
       h("div.legend", {}, KINDS.map((kind) => h("span.key", {}, h(`i.u-${kind}`), word(LABELS[kind]))))),
     !read ? h("p.soft", {}, word("loading")) : [
       h("p", {}, all.share === null ? null : [h("strong.big", {}, percent(all.share)), ` ${word("uptime_all")} `],

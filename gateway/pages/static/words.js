@@ -168,7 +168,7 @@ export const WORDS = {
 
   all: ["all", "全部"],
   machines: ["machines", "节点"],
-  selectable: ["may be given work", "可分配任务"],
+  selectable: ["may get work", "可分配任务"],
   gateways: ["gateways: {count}", "网关：{count}"],
   sweepers: ["sweepers: {count}", "sweeper：{count}"],
   history_label: ["{status}: {count}; since this page was opened, five minutes at most, from {least} to {most}", "{status}：{count}；自本页打开以来（最多五分钟）在 {least} 与 {most} 之间"],
