@@ -97,7 +97,7 @@ def _collect_seldom() -> None:
     for cycles every 700 objects, and a hundred times more seldom through all sockets."""
     gc.collect()
     gc.freeze()  # what is loaded by now stays anyway, and is never looked through again
-    gc.set_threshold(_YOUNG_MOST, 20, 100)
+    gc.set_threshold(_YOUNG_MOST, 20, 5)
 
 
 async def _serve(app: Starlette, server: Server) -> None:

@@ -113,6 +113,7 @@ class NodeProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        self.short = None  # it leads to the conversation, which leads back here
         super().connection_lost(exc)
         self.buffers.change(self, self._held, 0)
         self._held = 0

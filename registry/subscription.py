@@ -20,7 +20,8 @@ from registry.store import TORN, Store
 logger = logging.getLogger("muster.subscription")
 
 _END_S = 1.0
-_EXPECTED = (TimeoutError, rx.RedisError, rx.RedisClusterException, OSError, *TORN)
+_PAUSE_S = 0.05
+_EXPECTED = (TimeoutError, rx.RedisError, rx.RedisClusterException, OSError)
 _WATCHDOG = b'{"t":"watchdog"}'
 
 
@@ -66,7 +67,7 @@ class Subscription:
         )
 
     async def _listen(self) -> None:
-        pause = 0.05
+        pause = _PAUSE_S
         while not self._ended:
             try:
                 await self._store.learn_slots()
@@ -80,19 +81,25 @@ class Subscription:
                     task.add_done_callback(_looked_at)
                 try:
                     done, _ = await asyncio.wait(listeners, return_when=asyncio.FIRST_COMPLETED)
+                    if self.healthy:  # it heard itself until now
+                        pause = _PAUSE_S
                     for task in done:
-                        task.result()
+                        if not task.cancelled():
+                            task.result()
                 finally:
                     for task in listeners:
                         task.cancel()
                     await asyncio.wait(listeners, timeout=_END_S)
-            except _EXPECTED:
-                pass
             except Exception as error:  # noqa: BLE001 - a bug of ours must not leave us deaf
-                log(logger, logging.ERROR, "listening_failed", exc_info=error)
+                if not self._expected(error):
+                    log(logger, logging.ERROR, "listening_failed", exc_info=error)
             self._heard = dict.fromkeys(self._heard or {"": 0.0}, 0.0)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 1.0)
+
+    def _expected(self, error: Exception) -> bool:
+        torn = isinstance(error, TORN) and not self._store.single  # only a Cluster's client is
+        return torn or isinstance(error, _EXPECTED)
 
     async def _listen_to(self, name: str, channels: Sequence[str]) -> None:
         client = self._store.client_of(channels[0])

@@ -292,7 +292,9 @@ class Sweeper:
             longest = max((look.added for look in found), key=abs)
             log(logger, logging.WARNING, "unobserved", ms=longest, partitions=len(found))
             seen = {"ms": longest, "partitions": len(found)}
-            await self.registry.note(found[0].partition, EventType.UNOBSERVED, seen)
+            with contextlib.suppress(*(() if self.registry.store.single else (StoreUnavailable,))):
+                # A part of a Cluster that is away again must not hold up the others.
+                await self.registry.note(found[0].partition, EventType.UNOBSERVED, seen)
 
     async def _judge(self, waiting: list[Patrolled]) -> None:
         """A page at a time, each in a few round trips however many nodes it holds: one trip a node
@@ -320,7 +322,7 @@ class Sweeper:
     async def _judge_page(self, page: list[tuple[int, Facts]]) -> None:
         old: list[Facts] = []
         pauses: list[tuple[Facts, int]] = []
-        judged: list[tuple[Facts, Decision]] = []
+        judged: list[tuple[int, Facts, Decision]] = []
         for partition, facts in page:
             late_ms = facts.now - facts.due if facts.due else 0
             self._overdue_ms = max(self._overdue_ms, late_ms)
@@ -331,9 +333,17 @@ class Sweeper:
             if isinstance(found, int):
                 pauses.append((facts, found))
             else:
-                judged.append((facts, found))
+                judged.append((partition, facts, found))
         for start in range(0, len(judged), _COMMITS_AT_ONCE):
-            some = judged[start : start + _COMMITS_AT_ONCE]
+            some: list[tuple[Facts, Decision]] = []
+            for partition, facts, decision in judged[start : start + _COMMITS_AT_ONCE]:
+                if not _by_silence(decision):
+                    some.append((facts, decision))
+                elif self._may_call_silent(partition):
+                    self.metrics.expiries_found.inc()
+                    some.append((facts, decision))
+                else:  # it was stopped in its tracks since this was judged
+                    pauses.append((facts, HELD_LOOK_MS))
             done = await self.registry.commit_all(some)
             for (facts, decision), answer in zip(some, done, strict=True):
                 self._committed(facts, decision, answer)
@@ -349,12 +359,11 @@ class Sweeper:
             self.brake.heard(facts.node_id)
         if decision is None:
             return next_look_ms(facts, self.limits, gateway_present=present)
-        if silent:
-            if not self._may_call_silent(partition) or not self.brake.may_mark(
-                facts.node_id, facts.now, len(self.held)
-            ):
-                return HELD_LOOK_MS
-            self.metrics.expiries_found.inc()
+        if silent and not (
+            self._may_call_silent(partition)
+            and self.brake.may_mark(facts.node_id, facts.now, len(self.held))
+        ):
+            return HELD_LOOK_MS
         return decision
 
     def _committed(self, facts: Facts, decision: Decision, done: Change | Stale) -> None:

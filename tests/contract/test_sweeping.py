@@ -12,7 +12,7 @@ import pytest
 
 from registry.errors import StoreUnavailable
 from registry.keys import PARTITIONS, partition_of
-from registry.model import Patrolled, Verdict
+from registry.model import Patrolled, Reason, Verdict
 from registry.registry import Registry
 from registry.store import Store
 from sweeper.loop import Sweeper
@@ -387,6 +387,42 @@ async def test_a_long_pass_keeps_its_leases_and_is_no_unobserved_time(store: Sto
         assert set(found) == {None}, "its own slowness is not time that nobody observed"
         for name in names:
             await scene.becomes("offline", name)
+
+
+async def test_a_sweeper_stopped_amid_a_page_calls_nobody_silent_by_what_it_read_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeper.loop._COMMITS_AT_ONCE", 1)
+    scene = Scene(store, heartbeat_timeout_s=2.0)
+    registry = scene.registry
+    facts_of, commit_all = registry.facts_of, registry.commit_all
+    called_since_read: list[int] = []
+    silent_in_a_page: list[int] = []
+
+    async def read(pages: Any) -> Any:
+        found = await facts_of(pages)
+        old = [f for row in found for f in row if f is not None and f.now - f.last_beat > 2000]
+        silent_in_a_page.append(len(old))
+        called_since_read.append(0)
+        return found
+
+    async def commit(judged: Any) -> Any:
+        done = await commit_all(judged)
+        if any(decision.reason is Reason.HEARTBEAT_TIMEOUT for _, decision in judged):
+            called_since_read[-1] += 1
+            scene.sweeper.last_look -= 60  # as if it stood still for a minute, and now goes on
+        return done
+
+    registry.facts_of = read  # type: ignore[method-assign]
+    registry.commit_all = commit  # type: ignore[method-assign]
+    names = [name for n in range(999) if partition_of(name := f"node-{n}") == 7][:10]
+    async with running(scene):
+        await until(scene.observed, "every partition is observed")
+        await asyncio.gather(*(scene.fleet.register(name) for name in names))
+        for name in names:
+            await scene.becomes("offline", name)
+    assert max(silent_in_a_page) > 1
+    assert max(called_since_read) == 1
 
 
 async def _true(value: bool) -> bool:

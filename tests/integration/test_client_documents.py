@@ -65,6 +65,7 @@ async def goes_on(line: str, system: System) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_every_command_of_the_document_works(system: System) -> None:
     await system.start(gateways=2, sweepers=1, **QUIET)
     lines = [line for block in blocks(CLI, "sh") for line in block.splitlines()]

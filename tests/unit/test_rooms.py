@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "muster.agent": ("muster.wire",),
     "muster.client": ("muster.wire",),
     "muster.cli": ("muster",),
+    "muster.cli.up": ("muster", "registry.ports"),  # where what it starts may listen
     "muster.simulate": ("muster.wire",),
     "muster": ("muster",),
     "registry.health": ("registry", "muster.wire"),
