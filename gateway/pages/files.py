@@ -79,7 +79,7 @@ def _file(content: bytes, type_: str) -> File:
         {
             "Content-Type": type_,
             "ETag": f'"{tag}"',
-            # Kept, and asked about each time: after an upgrade no page mixes old files with new.
+            # Kept, and asked about each time: a page opened after an upgrade has its files.
             "Cache-Control": "no-cache",
             "Content-Security-Policy": POLICY,
             "X-Content-Type-Options": "nosniff",

@@ -17,6 +17,7 @@ from tests.support.api import token
 from tests.support.node import Node
 
 WITHIN_MS = 1000
+AT_MOST_MS = 3000  # on a machine that runs other tests beside this one
 
 
 async def test_a_machine_appears_becomes_ready_degrades_drains_and_goes_offline_on_the_page(
@@ -24,6 +25,7 @@ async def test_a_machine_appears_becomes_ready_degrades_drains_and_goes_offline_
 ) -> None:
     late = await _lived(system, visit)
     assert median(late.values()) <= WITHIN_MS, late
+    assert max(late.values()) <= AT_MOST_MS, late
 
 
 @pytest.mark.pages

@@ -10,6 +10,7 @@ from playwright.async_api import expect
 
 from tests.integration.conftest import System
 from tests.pages.conftest import Visit
+from tests.pages.judging import grave_faults
 from tests.support.api import Machines, token
 
 BRAKE: dict[str, Any] = {
@@ -40,6 +41,7 @@ async def test_the_brake_tells_what_it_holds_and_an_admin_alone_releases_it(
         await expect(banner).to_contain_text("silent machines are called offline slowly")
     await expect(reader.page.get_by_role("button", name="Release the brake")).to_have_count(0)
     assert int(await admin.figure("offline").inner_text()) < 16
+    assert not await grave_faults(admin)
 
     await admin.page.get_by_role("button", name="Release the brake").click()
     dialog = admin.page.get_by_role("dialog")

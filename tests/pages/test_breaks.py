@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -15,11 +16,16 @@ from registry.embedded import EmbeddedStore
 from tests.faults.proxy import Proxy
 from tests.integration.conftest import System
 from tests.pages.conftest import Visit
+from tests.pages.judging import grave_faults
 from tests.pages.visitor import stays_the_same, was_reloaded
 from tests.support.api import Machines, token
 
 READER = token("reader")
 PATIENT: dict[str, Any] = {"heartbeat_timeout_s": 600.0, "warmup_timeout_s": 600.0}
+OLD = """element => {
+  const look = getComputedStyle(element);
+  return [look.outlineStyle, look.opacity, look.filter.startsWith('grayscale')];
+}"""
 CUT = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED_ENCODING")
 
 
@@ -57,8 +63,8 @@ async def test_a_gateway_is_killed_and_comes_back(system: System, visit: Visit) 
     # Read aloud when it comes; the banner itself, whose time goes on, is not.
     await expect(page.get_by_role("status").filter(has_text="Not live")).to_have_id("aloud")
     await expect(visitor.row("before")).to_be_visible()
-    opacity = "element => Number(getComputedStyle(element).opacity)"
-    assert await page.locator(".live:has(table)").evaluate(opacity) < 0.8
+    assert await page.locator(".live:has(table)").evaluate(OLD) == ["dashed", "1", True]
+    assert not await grave_faults(visitor)  # what is old can be read
     await machines.register("meanwhile")
     await system.processes.gateway(port=first.port)
     await page.get_by_role("button", name="Try now").click()
@@ -67,6 +73,34 @@ async def test_a_gateway_is_killed_and_comes_back(system: System, visit: Visit) 
     await expect(page.locator("#page")).not_to_have_attribute("data-stale", "")
     await expect(page.locator("#banners")).to_be_empty()
     assert not await was_reloaded(page)
+
+
+async def test_what_is_old_is_marked_and_its_countdowns_stand_still(
+    system: System, visit: Visit
+) -> None:
+    await system.start(**PATIENT)
+    await Machines(system.registry).register("warms", labels={"owner": "x"})
+    one = await visit(f"{system.http}/nodes/warms", token=READER)
+    owner = await visit(f"{system.http}/mine", token=token("reader of x"))
+    shown = (
+        (one, one.page.locator(".state"), one.page.locator("#countdown")),
+        (
+            owner,
+            owner.page.get_by_role("region", name="Not ready, and what to do"),
+            owner.page.locator("[data-ends]"),
+        ),
+    )
+    for visitor, card, countdown in shown:
+        visitor.expects(*CUT)
+        await expect(countdown).to_have_text(re.compile(r"^9:\d\d$"))
+        assert (await card.evaluate(OLD))[0] == "none"
+    system.gateways[0].kill()
+    for visitor, card, _ in shown:
+        await expect(visitor.page.locator("#page")).to_have_attribute("data-stale", "")
+        assert await card.evaluate(OLD) == ["dashed", "1", True]
+    before = [await countdown.inner_text() for _, _, countdown in shown]
+    await asyncio.sleep(2.2)
+    assert [await countdown.inner_text() for _, _, countdown in shown] == before
 
 
 async def test_a_network_that_was_away_costs_no_event(
@@ -167,10 +201,14 @@ async def test_a_store_that_can_not_be_asked_is_told_and_comes_back(
     store_of.pause()
     try:
         await expect(page.locator("#banners")).to_contain_text("The store can't be asked right now")
+        await expect(page.locator("#link")).to_have_text("store not reached")
+        await expect(page.locator("#link")).to_have_attribute("data-link", "store")
+        await expect(page.locator("#page")).to_have_attribute("data-stale", "")
         await expect(visitor.row("before")).to_be_visible()
     finally:
         store_of.resume()
     await expect(page.locator("#banners")).to_be_empty()
     await visitor.live()
+    await expect(page.locator("#page")).not_to_have_attribute("data-stale", "")
     await asyncio.wait_for(machines.register("after"), 20)
     await expect(visitor.row("after")).to_be_visible()

@@ -65,6 +65,12 @@ async def test_the_past_of_a_machine_is_found_behind_many_newer_events(
         old = lines.filter(has_text="one-event-old").filter(has_text="health checks pass")
         await expect(lines.first).to_be_visible()
         await expect(old).to_have_count(0)
+        await expect(lines).to_have_count(500)
+        # As more come, the oldest make room and are counted.
+        await expect(page.locator("#older")).to_have_count(0)
+        async with town.guest("one-event-new"):
+            await expect(page.locator("#older")).to_contain_text("older ones, not shown")
+            await expect(lines).to_have_count(500)
         await page.get_by_role("searchbox").fill("event-old")
         await expect(old).to_have_count(1)
         linked = await visit(f"{town.http}/events?node=event-old", token=token("reader"))

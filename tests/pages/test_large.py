@@ -97,6 +97,7 @@ async def test_ten_thousand_machines_are_there_at_once_and_stay_smooth_in_a_stor
     assert storm.thread_share < 0.5, figures
     assert storm.work.busy_ms < 0.6 * storm.work.over_ms, figures
     assert storm.work.longest_ms < 1000, figures
+    assert storm.work.slowest_input_ms < 500, figures
     keep(f"{COUNT} machines, one browser, gateways, sweeper and store on one machine", figures)
     await expect(visitor.figure("degraded")).to_have_text(str(len(_ill())))
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Route, expect
 
+from muster.wire.bearer import Entry, Role, digest
 from tests.integration.conftest import System
 from tests.pages.conftest import Visit
 from tests.pages.judging import grave_faults, too_wide
 from tests.pages.town import Town
-from tests.pages.visitor import PHONE
+from tests.pages.visitor import PHONE, stays_the_same, was_reloaded
 from tests.support.api import Machines, token
 
 
@@ -48,6 +53,41 @@ async def test_without_a_token_one_is_asked_for_it_and_with_a_wrong_one_told_so(
     await expect(page.locator("tr[data-node]")).to_have_count(theirs)
 
 
+async def test_whose_token_is_changed_sees_nothing_of_what_they_could_see_before(
+    system: System, visit: Visit, tmp_path: Path
+) -> None:
+    secret = "token-of-somebody-0123456789abc"
+    tokens = tmp_path / "tokens"
+
+    def says(role: Role, owner: str | None) -> None:
+        tokens.write_text(Entry("ann", role, digest(secret), owner).line() + "\n")
+
+    says(Role.ADMIN, None)
+    quick: dict[str, Any] = {
+        "api_tokens": [],
+        "api_tokens_file": str(tokens),
+        "watch_keepalive_s": 0.2,
+    }
+    await system.start(heartbeat_timeout_s=600.0, warmup_timeout_s=600.0, **quick)
+    machines = Machines(system.registry)
+    await machines.register("theirs", labels={"owner": "x"})
+    await machines.register("others")
+    visitor = await visit(system.http, token=secret)
+    page = visitor.page
+    visitor.expects("status of 401")
+    await expect(visitor.row("others")).to_be_visible()
+    await stays_the_same(page)
+    says(Role.READ, "x")
+    await expect(visitor.row("others")).to_have_count(0)
+    await expect(visitor.row("theirs")).to_be_visible()
+    await expect(visitor.figure("all")).to_have_text("1")
+    await expect(page.locator("#top")).to_contain_text("ann · read · owner=x")
+    tokens.write_text("")
+    await expect(page.get_by_label("API token")).to_be_visible()
+    await expect(visitor.row("theirs")).to_have_count(0)
+    assert not await was_reloaded(page)
+
+
 async def test_before_the_list_is_read_the_page_says_so_and_has_the_numbers(
     town: Town, visit: Visit
 ) -> None:
@@ -81,9 +121,36 @@ async def test_an_empty_fleet_says_how_the_first_machine_joins_to_copy(
     await page.get_by_role("button", name="Copy").first.click()
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = await page.evaluate("navigator.clipboard.readText()")
-    assert copied == f"muster agent run --server {system.ws}"
+    assert copied == f"muster agent run --server {system.ws} --models-dir models"
+    await expect(page.locator("#page")).to_contain_text("MUSTER_AGENT_JOIN_TOKEN")
     assert not await grave_faults(visitor)
     assert not await too_wide(visitor)
+
+
+async def test_the_commands_of_an_empty_page_bring_a_machine_in_that_becomes_ready(
+    system: System, visit: Visit, tmp_path: Path
+) -> None:
+    await system.start(warmup_timeout_s=600.0)
+    visitor = await visit(system.http, token=token("reader of x"))
+    commands = visitor.page.locator(".command code")
+    await expect(commands).to_have_count(3)
+    real, model, pretended = await commands.all_inner_texts()
+    assert pretended == f'{real} --simulate "RTX 4090:24"'
+    environ = {name: value for name, value in os.environ.items() if name[:7] != "MUSTER_"}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    environ["MUSTER_AGENT_STATE_DIR"] = str(tmp_path / "state")
+    with (tmp_path / "agent.log").open("wb") as log:
+        agent = await asyncio.create_subprocess_shell(
+            f"{model} && exec {pretended}", cwd=tmp_path, env=environ, stdout=log, stderr=log
+        )
+    try:
+        # To the owner, who sees their own machines alone.
+        row = visitor.page.locator("tr[data-node]")
+        await expect(row.locator(".s-ready")).to_be_visible()
+        await expect(row).to_contain_text("owner=x")
+    finally:
+        agent.terminate()
+        await agent.wait()
 
 
 @pytest.mark.pages

@@ -280,3 +280,28 @@ def test_of_a_busy_hour_only_its_last_stretch_is_read(
 ) -> None:
     told = run(scripts, STREAM.replace("EVERY", str(every_ms)), "{ asked, found }")
     assert told == {"asked": asked_s, "found": found}
+
+
+SILENT = """
+const { each } = await import('./api.js');
+const heard = [];
+const spoken = ['data: {"at": 1}\\n\\n', ': still there\\n\\n', ': still there\\n\\n'];
+globalThis.fetch = async (_, { signal }) => new Response(new ReadableStream({
+  start(stream) {
+    const say = (text) => stream.enqueue(new TextEncoder().encode(text));
+    spoken.forEach((text, place) => setTimeout(() => say(text), 100 * place));
+    signal.addEventListener('abort', () => stream.error(signal.reason));
+  },
+}));
+const begun = performance.now();
+const read = each('since=0', (event) => heard.push(event.at), 150);
+const ended = await read.then(() => 'well', (error) => error.name);
+const lasted = performance.now() - begun;
+"""
+
+
+def test_a_past_of_which_nothing_more_is_heard_is_given_up(scripts: Path) -> None:
+    ended, heard, lasted_ms = run(scripts, SILENT, "[ended, heard, lasted]")
+    assert (ended, heard) == ("AbortError", [1])
+    # Each word of the gateway, though no event, is a reason to wait on.
+    assert lasted_ms > 300

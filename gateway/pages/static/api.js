@@ -6,6 +6,7 @@ import { WORDS, lang, word } from "./words.js";
 import { learnNow, storeNow } from "./format.js";
 
 const ASK_MS = 30_000; // a connection that died in a laptop's sleep may never say so
+const SILENCE_MS = 46_000; // three of the gateway's keep-alives (MUSTER_WATCH_KEEPALIVE_S)
 
 /** The gateway said no: `code` for programs, the message for people, in their language where the pages
  * have words for it. */
@@ -48,13 +49,25 @@ export async function ask(method, path, body) {
 
 export const get = (path) => ask("GET", path);
 
-/** Takes every event of a stream that ends by itself (`until=now`), oldest first. */
-export async function each(query, take) {
+/** Takes every event of a stream that ends by itself (`until=now`), oldest first. Throws where nothing
+ * is heard of it for `silence_ms`. */
+export async function each(query, take, silence_ms = SILENCE_MS) {
   const headers = token() ? { Authorization: `Bearer ${token()}` } : {};
-  const response = await fetch(`/v1/events?${query}&until=now`, { headers, cache: "no-store", credentials: "omit" });
-  if (!response.ok) throw new Problem(await response.json());
-  for await (const frame of frames(response.body)) {
-    if (frame.data && frame.event !== "gap" && frame.event !== "end") take(JSON.parse(frame.data));
+  const patience = new AbortController();
+  let timer = null;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => patience.abort(), silence_ms);
+  };
+  heard();
+  try {
+    const response = await fetch(`/v1/events?${query}&until=now`, { headers, cache: "no-store", credentials: "omit", signal: patience.signal });
+    if (!response.ok) throw new Problem(await response.json());
+    for await (const frame of frames(response.body, heard)) {
+      if (frame.data && frame.event !== "gap" && frame.event !== "end") take(JSON.parse(frame.data));
+    }
+  } finally {
+    clearTimeout(timer);
   }
 }
 

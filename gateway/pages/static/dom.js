@@ -65,7 +65,7 @@ export function paced(ms, call) {
   return () => {
     if (waiting) return;
     waiting = true;
-    const rest = Math.max(ms, ms && SHARE * cost) - (performance.now() - ended);
+    const rest = Math.max(ms, SHARE * cost) - (performance.now() - ended);
     // A page in the background gets no frames, and needs none until it is looked at.
     if (rest > 0) setTimeout(() => requestAnimationFrame(run), rest);
     else requestAnimationFrame(run);

@@ -2,13 +2,14 @@
 
 import { past } from "./api.js";
 import { fill, h, paced } from "./dom.js";
-import { storeNow } from "./format.js";
+import { storeNow, whole } from "./format.js";
 import { state } from "./link.js";
 import { evidence, told } from "./node.js";
 import { moment } from "./row.js";
 import { WORDS, word } from "./words.js";
 
-const SHOWN = 200;
+const SHOWN = 500;
+const AGAIN_MS = 5000; // after which a past that could not be read is asked for again
 const TYPED_MS = 300; // after the last key the past is read
 const ASK_MOST = 100; // ids in one address
 const KEPT = 2000;
@@ -69,7 +70,9 @@ export function show(page) {
     if (running) frozen = kept;
     else if (!anew) return;
     const found = frozen.filter(meets);
-    fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(lineOf)) : h("p.soft", {}, word("no_events")));
+    const older = found.length - SHOWN;
+    fill(list, found.length ? h("ul.plain.events", {}, found.slice(-SHOWN).reverse().map(lineOf)) : h("p.soft", {}, word("no_events")),
+      older > 0 ? h("p.soft", { id: "older" }, word("older_events", { count: whole(older) })) : null);
   }
 
   const soon = paced(250, () => over || draw());
@@ -79,6 +82,7 @@ export function show(page) {
   /** The newest of the last hour, of the kind and the machines chosen: what is rare is not among the
    * newest of all. */
   function readPast() {
+    clearTimeout(typed);
     const asked = [kind, part];
     past([kind && `types=${kind}&`, part && ids()].join(""), HOUR_MS).then((found) => {
       if (over || asked[0] !== kind || asked[1] !== part) return;
@@ -86,7 +90,10 @@ export function show(page) {
       // What is shown while paused gets no newer ones, but its past.
       if (!running) frozen = merged(frozen, found.filter((event) => event.at <= pausedAt));
       draw(true);
-    }, () => soon());
+    }, () => {
+      soon();
+      if (!over) typed = setTimeout(readPast, AGAIN_MS);
+    });
   }
 
   /** Machines whose id has the part, and the part itself: the id of one that is gone. Where that is

@@ -1,4 +1,4 @@
-// How many machines have each status, and how that went in the last minutes.
+// How many machines have each status, and how that went since the page was opened.
 
 import { h, refill, svg } from "./dom.js";
 import { whole } from "./format.js";

@@ -1,7 +1,8 @@
-// The fleet: numbers with their last minutes, a map of every machine, and the same as a table.
+// The fleet: numbers and how they went meanwhile, a map of every machine, and the same as a table.
 
 import { fill, h, paced, refill } from "./dom.js";
 import { duration, whole } from "./format.js";
+import { isOld } from "./banners.js";
 import { look, state } from "./link.js";
 import { drawMap } from "./map.js";
 import { makeFigures } from "./figures.js";
@@ -135,7 +136,7 @@ export function show(page) {
   const timer = setInterval(() => { if (state.link === "live") look(ids); }, 5000);
   const resized = new ResizeObserver(() => { dirty = true; soon(); });
   resized.observe(page);
-  const seconds = setInterval(soon, 1000);
+  const seconds = setInterval(() => isOld(state) || soon(), 1000);
   draw();
   return {
     update: (changed) => {
@@ -146,7 +147,7 @@ export function show(page) {
         if (within !== map.within(id)) dirty = true;
       }
       map.touch(changed);
-      soon();
+      if (changed.length || !isOld(state)) soon();
     },
     end: () => { over = true; clearInterval(timer); clearInterval(seconds); resized.disconnect(); map.end(); },
   };

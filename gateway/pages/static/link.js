@@ -1,5 +1,6 @@
 // The page's end of the worker: one store, and who wants to hear of its changes.
 
+import { tie } from "./banners.js";
 import { apply, empty, remember } from "./store.js";
 import { learnNow } from "./format.js";
 import { token } from "./session.js";
@@ -14,7 +15,7 @@ function heard({ data }) {
   for (const hear of hearers) hear(changed, data);
 }
 setInterval(() => {
-  if (state.listed && state.link === "live") remember(state, Date.now());
+  if (state.listed && tie(state) === "live") remember(state, Date.now());
 }, 1000);
 
 /** Calls `hear(ids, message)` for every message. Returns what ends it. */

@@ -6,7 +6,7 @@ import { fill, h, paced, refill } from "./dom.js";
 import { again, hear, start, state } from "./link.js";
 import { look, setLanguage, setLook, setToken, token } from "./session.js";
 import { empty, gate } from "./states.js";
-import { told } from "./banners.js";
+import { isOld, tie, told } from "./banners.js";
 import { lang, speak, word } from "./words.js";
 import * as events from "./events.js";
 import * as fleet from "./fleet.js";
@@ -124,11 +124,12 @@ function tongue(value) {
 /** What is said above every page. */
 function around() {
   const link = at("link");
-  if (link && link.textContent !== word(`link_${state.link}`)) {
-    link.dataset.link = state.link;
-    link.textContent = word(`link_${state.link}`);
+  const now = tie(state);
+  if (link && link.textContent !== word(`link_${now}`)) {
+    link.dataset.link = now;
+    link.textContent = word(`link_${now}`);
   }
-  at("page").toggleAttribute("data-stale", state.link === "reconnecting");
+  at("page").toggleAttribute("data-stale", isOld(state));
   const shown_ = told({ state, gap, now: Date.now() });
   refill(at("banners"), [lang(), me?.role, shown_], () => shown_.map(({ name, values, to_do }) =>
     h("div.banner", { "data-banner": name },
@@ -171,6 +172,7 @@ const redraw = paced(100, () => {
   else around();
 });
 hear((ids, message) => {
+  if (message.kind === "access") return enter(token());
   if (message.kind === "gap") gap = true;
   if (message.link === "live" && me === null && learning === null) learnMe();
   shown?.update?.(ids, message);

@@ -4,7 +4,8 @@
 import { ADVICE } from "./advice.js";
 import { each, get } from "./api.js";
 import { fill, h, paced, refill, svg } from "./dom.js";
-import { badge, cards } from "./row.js";
+import { isOld } from "./banners.js";
+import { badge, cards, said } from "./row.js";
 import { countdown, duration, instant, percent, storeNow, whole } from "./format.js";
 import { state } from "./link.js";
 import { KINDS, brief, outage, parts, sum } from "./uptime.js";
@@ -29,7 +30,7 @@ export function show(page, { me }) {
   const owner = me.owner ?? new URLSearchParams(location.search).get("owner") ?? "";
   const title = h("div.row");
   const told = h("p");
-  const needs = h("section.card", { "aria-label": word("need_you") });
+  const needs = h("section.card.live", { "aria-label": word("need_you") });
   const bars = h("section.card.live", { "aria-label": word("uptime") });
   fill(page, h("div", {}, title, told), owner ? [needs, bars, codes()] : null);
   document.title = `${owner ? word("owner_of", { owner }) : word("owner_page")} · ${word("title")}`;
@@ -91,7 +92,7 @@ export function show(page, { me }) {
       if (over) return;
     }
     asking = false;
-    draw();
+    if (!isOld(state)) draw();
     if (again) explain();
   }
 
@@ -158,9 +159,9 @@ export function show(page, { me }) {
     const fresh = one?.status === row.status ? one : null; // what was said of a former status is old
     return h("li.machine", { "data-node": row.node_id },
       h("div.row", {}, h("a.mono", { href: `/nodes/${encodeURIComponent(row.node_id)}` }, row.node_id), badge(row.status),
-        h("span.soft", {}, cards(row.gpus)), h("span.grow"),
+        h("span.soft", {}, cards(row.gpus)),
         h("span.soft", { "data-since": row.since })),
-      h("p", {}, fresh ? fresh.summary.replace(`${row.status}: `, "") : word(`reason_${row.reason}`)),
+      h("p", {}, fresh ? said(fresh) : word(`reason_${row.reason}`)),
       fresh?.blame ? h("p.soft", {}, word(`blame_${fresh.blame}`)) : null,
       fresh?.to_do?.length ? h("p", {}, h("strong", {}, word("to_do")), ": ", fresh.to_do.join("; ")) : null,
       fresh?.waits_for ? h("p.soft", {}, `${word("waits_for")} ${fresh.waits_for.text}`,
@@ -177,9 +178,10 @@ export function show(page, { me }) {
     });
     const all = sum(found.flatMap(({ pieces }) => pieces));
     // A young fleet's few minutes would be a sliver of a day: the bars begin where something is known.
-    const from = Math.min(to - LEAST_MS, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
+    const known = Math.min(to, ...found.flatMap(({ pieces }) => pieces).filter((piece) => piece.kind !== "unknown").map((piece) => piece.from));
+    const from = Math.min(to - LEAST_MS, known);
     found.sort((a, b) => (a.total.share ?? 2) - (b.total.share ?? 2));
-    return [h("div.row", {}, h("h2.grow", {}, word("uptime"), from > to - DAY_MS + HOUR_MS ? ` · ${word("known_since", { at: instant(from) })}` : ""),
+    return [h("div.row", {}, h("h2.grow", {}, word("uptime"), known > to - DAY_MS + HOUR_MS ? ` · ${word("known_since", { at: instant(known) })}` : ""),
       h("div.legend", {}, KINDS.map((kind) => h("span.key", {}, h(`i.u-${kind}`), word(LABELS[kind]))))),
     !read ? h("p.soft", {}, word("loading")) : [
       h("p", {}, all.share === null ? null : [h("strong.big", {}, percent(all.share)), ` ${word("uptime_all")} `],
@@ -196,8 +198,10 @@ export function show(page, { me }) {
   }
 
   function tick() {
-    for (const one of page.querySelectorAll("[data-ends]")) one.textContent = countdown(Number(one.dataset.ends) - storeNow());
-    for (const one of page.querySelectorAll("[data-since]")) one.textContent = word("for_time", { time: duration(storeNow() - Number(one.dataset.since)) });
+    // What is old stands still.
+    const those = (mark) => [...page.querySelectorAll(`[${mark}]`)].filter((one) => !isOld(state) || !one.textContent);
+    for (const one of those("data-ends")) one.textContent = countdown(Number(one.dataset.ends) - storeNow());
+    for (const one of those("data-since")) one.textContent = word("for_time", { time: duration(storeNow() - Number(one.dataset.since)) });
   }
 
   const soon = paced(300, draw);
@@ -206,7 +210,7 @@ export function show(page, { me }) {
   history();
   explain();
   const poll = setInterval(explain, EXPLAIN_MS);
-  const seconds = setInterval(() => { tick(); soon(); }, 1000);
+  const seconds = setInterval(() => { tick(); if (!isOld(state)) soon(); }, 1000);
   return {
     update: (ids, message) => {
       if (message.kind === "events") {
@@ -224,7 +228,7 @@ export function show(page, { me }) {
         outages = [];
         history();
       }
-      soon();
+      if (ids.length || !isOld(state)) soon();
     },
     end: () => { over = true; clearInterval(poll); clearInterval(seconds); },
   };

@@ -2,7 +2,8 @@
 
 import { ask, get } from "./api.js";
 import { confirm } from "./dialog.js";
-import { badge, moment } from "./row.js";
+import { isOld } from "./banners.js";
+import { badge, moment, said } from "./row.js";
 import { fill, h, refill } from "./dom.js";
 import { brief, countdown, duration, instant, storeNow } from "./format.js";
 import { state } from "./link.js";
@@ -17,7 +18,7 @@ export function show(page, { me, argument: id }) {
     fill(page, h("h1.mono", {}, id), h("p.soft", {}, word("loading")));
     return {};
   }
-  const head = h("section");
+  const head = h("section.live");
   const about = Object.fromEntries(["hardware", "models", "connection", "verdicts", "timeline"]
     .map((name) => [name, h("section.card", { id: name })]));
   const rest = h("div.two.live", {},
@@ -51,7 +52,7 @@ export function show(page, { me, argument: id }) {
   }
 
   function missing({ removed }) {
-    head.className = "card";
+    head.className = "card live";
     rest.hidden = true;
     fill(head, h("p", {}, word("node_gone", { id })),
       removed ? h("p", {}, word("node_removed", { ...removed, at: instant(removed.at) })) : null,
@@ -61,11 +62,11 @@ export function show(page, { me, argument: id }) {
   function draw(story, why) {
     const waits = why.waits_for;
     ends = waits?.changes_in_ms === undefined ? null : why.now + waits.changes_in_ms;
-    head.className = `card state s-${story.status}`;
+    head.className = `card live state s-${story.status}`;
     fill(head,
       h("div.row", {}, badge(story.status), h("span.soft", {}, word("for_time", { time: duration(why.for_ms) })), h("span.grow"),
         me.role === "admin" ? operate(story) : null),
-      h("p.told", { id: "summary" }, why.summary),
+      h("p.told", { id: "summary" }, said(why)),
       why.selectable ? h("p", {}, word("can_work")) : null,
       waits ? h("p", {}, `${word("waits_for")} `, waits.text,
         ends ? [` · ${word("changes_in")} `, h("span.count", { id: "countdown" }, countdown(ends - storeNow()))] : null) : null,
@@ -101,7 +102,7 @@ export function show(page, { me, argument: id }) {
   const poll = setInterval(read, POLL_MS);
   const tick = setInterval(() => {
     const shown = document.getElementById("countdown");
-    if (shown && ends) shown.textContent = countdown(ends - storeNow());
+    if (shown && ends && !isOld(state)) shown.textContent = countdown(ends - storeNow());
   }, 500);
   return {
     update: (_, message) => {

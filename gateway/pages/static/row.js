@@ -6,6 +6,10 @@ import { word } from "./words.js";
 
 export const badge = (status) => h(`span.status.s-${status}`, {}, word(`status_${status}`));
 
+/** An explanation's sentence without the status, which stands beside it as a badge, in the page's
+ * language. */
+export const said = ({ status, summary }) => summary.replace(`${status}: `, "");
+
 /** An instant in words; the same in UTC for programs, and for who points at it. */
 export function moment(at) {
   const utc = new Date(at).toISOString();

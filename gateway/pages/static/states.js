@@ -25,16 +25,28 @@ export function gate(page, problem, enter) {
   field.focus();
 }
 
-/** Nobody has joined: how the first one does, to copy. */
+const HERE = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+const MODEL = { model_id: "try", kind: "nmt", version: "1", src_lang: "zh", tgt_lang: "en" };
+
+/** Nobody has joined: how the first one does, to copy. An owner's machine must bear their label, or
+ * they would not see it. Without a model it would never be ready. */
 export function empty(page, me) {
   const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/node`;
+  const mark = me?.owner ? ` --label ${quoted(`owner=${me.owner}`)}` : "";
+  const run = `muster agent run --server ${url} --models-dir models${mark}`;
   fill(page, h("section.card.gate", {},
     h("h1", {}, word("empty_title")),
     me?.owner ? h("p", {}, word("empty_owner", { owner: me.owner })) : null,
-    h("p", {}, word("empty_text")), command(`muster agent run --server ${url}`),
-    h("p", {}, word("empty_try")), command(`muster agent run --server ${url} --simulate "RTX 4090:24"`),
+    h("p", {}, word("empty_text")), command(run), h("p.soft", {}, word("empty_join")),
+    // Gateways that others can reach let no machine in whose GPUs are only pretended.
+    HERE.test(location.hostname) ? [h("p", {}, word("empty_try")),
+      command(`mkdir -p models/try && echo '${JSON.stringify(MODEL)}' > models/try/model.json`),
+      command(`${run} --simulate "RTX 4090:24"`)] : null,
     h("p.soft", {}, word("empty_more"))));
 }
+
+/** As one word of a shell. */
+const quoted = (text) => (/^[\w.=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 /** A command line to copy. Where the browser keeps the clipboard (a page without https from another
  * machine), it is marked, so that the keys do. */

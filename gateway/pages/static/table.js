@@ -30,7 +30,7 @@ export const SORTS = {
 /** What a row shows, so that one that shows the same is left as it is: whoever presses a link while
  * the fleet changes must not have it replaced under the finger. */
 const key = (row) => JSON.stringify([row.version, row.status, row.reason, row.load, row.capacity, row.live, row.public,
-  row.gateway, row.labels, duration(storeNow() - row.since)]);
+  row.gateway, row.labels, row.gpus, row.program_version, row.platform, duration(storeNow() - row.since)]);
 
 /** {update(rows, columns, sort)} in this element. `sort` names a column, with `-` in front if it is
  * descending; `resort` is told another. */

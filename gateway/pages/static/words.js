@@ -80,6 +80,7 @@ export const WORDS = {
   link_listing: ["reading the list…", "正在读取列表…"],
   link_live: ["live", "实时"],
   link_reconnecting: ["reconnecting…", "正在重新连接…"],
+  link_store: ["store not reached", "存储不可用"],
   link_refused: ["not let in", "未获准"],
 
   stale_title: ["Not live: this is how it was {ago} ago", "非实时：这是 {ago} 前的数据"],
@@ -119,11 +120,21 @@ export const WORDS = {
   unobserved_note: ["unobserved so far: {time}", "累计无人观测：{time}"],
 
   empty_title: ["No machine has joined yet", "还没有节点加入"],
-  empty_text: ["On a machine with a GPU, with this project installed:", "在装有 GPU 和本项目的机器上运行："],
-  empty_try: ["To try without a GPU:", "没有 GPU 时试用："],
+  empty_text: [
+    "On a machine with a GPU and this project installed, beside a folder “models” that has one folder for each model, with its model.json:",
+    "在装有 GPU 和本项目的机器上运行；旁边的 models 文件夹里每个模型一个文件夹，内有 model.json：",
+  ],
+  empty_join: [
+    "Where the fleet asks for a join token, set MUSTER_AGENT_JOIN_TOKEN to the one that the operator gave out.",
+    "如果机群要求接入令牌，请先把管理员给的令牌设为环境变量 MUSTER_AGENT_JOIN_TOKEN。",
+  ],
+  empty_try: [
+    "To try on this computer without a GPU: a model's description, then a machine that pretends its GPU. It becomes ready and is marked simulated; it can do no work.",
+    "没有 GPU 时在本机试用：先写一个模型说明，再运行一台模拟 GPU 的节点。它会就绪并标明是模拟的，不能真正执行任务。",
+  ],
   empty_more: [
-    "It shows up here by itself, first as registering, then ready after three good heartbeats.",
-    "节点会自动出现在这里：先是“等待就绪”，连续三次正常心跳后“就绪”。",
+    "It shows up here by itself, first as registering, then ready after three good heartbeats. Without a model it is never ready.",
+    "节点会自动出现在这里：先是“等待就绪”，连续三次正常心跳后“就绪”。没有模型则永远不会就绪。",
   ],
   empty_owner: ["No machine is labelled owner={owner} yet.", "还没有标签为 owner={owner} 的节点。"],
   copy: ["Copy", "复制"],
@@ -157,10 +168,10 @@ export const WORDS = {
 
   all: ["all", "全部"],
   machines: ["machines", "节点"],
-  selectable: ["may be given work", "可分配任务"],
+  selectable: ["may get work", "可分配任务"],
   gateways: ["gateways: {count}", "网关：{count}"],
   sweepers: ["sweepers: {count}", "sweeper：{count}"],
-  history_label: ["{status}: {count}, in the last minutes from {least} to {most}", "{status}：{count}，近几分钟在 {least} 与 {most} 之间"],
+  history_label: ["{status}: {count}; since this page was opened, five minutes at most, from {least} to {most}", "{status}：{count}；自本页打开以来（最多五分钟）在 {least} 与 {most} 之间"],
   map: ["Map of all machines", "全部节点图"],
   map_help: [
     "Each cell is a machine. Arrow keys walk through them, Enter opens one. The table below says the same in words.",
@@ -279,6 +290,7 @@ export const WORDS = {
   any_kind: ["any", "任意"],
   filter_node: ["Machine id contains", "节点 id 包含"],
   no_events: ["None of the newest events of the last hour fits.", "近一小时的最新事件中没有符合条件的。"],
+  older_events: ["and {count} older ones, not shown", "还有更早的 {count} 条未显示"],
   whole_fleet: ["the whole fleet", "整个机群"],
   events_help: ["Newest first; the last hour, then live. After a break it goes on where it was.", "最新的在上；先是近一小时，然后实时。中断后从原处继续。"],
 

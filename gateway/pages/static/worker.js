@@ -81,7 +81,11 @@ async function follow() {
     }
     if (frame.data) {
       const event = JSON.parse(frame.data);
-      if (event.type === "end") return;
+      if (event.type === "end") {
+        // Who asks is somebody else now, or nobody: the page begins anew, and with it a worker.
+        if (event.reason === "access_changed") tell({ kind: "access" });
+        return;
+      }
       if (event.type === "gap") {
         flush();
         tell({ kind: "gap", reason: event.reason });

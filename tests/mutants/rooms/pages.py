@@ -51,11 +51,83 @@ def mutants() -> Iterator[Mutant]:
         _browser("breaks"),
         (
             "what is old is marked",
-            'at("page").toggleAttribute("data-stale", state.link === "reconnecting");',
+            'at("page").toggleAttribute("data-stale", isOld(state));',
             "",
         ),
         prefix="pages, main",
         keyword="killed or block",
+    )
+    yield from guards(
+        f"{_STATIC}/banners.js",
+        _browser("breaks"),
+        (
+            "live is not said of a store that is down",
+            'state.link === "live" && down(state) ? "store" : state.link',
+            "state.link",
+        ),
+        ("nor is what it had", '=== "reconnecting" || down(state);', '=== "reconnecting";'),
+        prefix="pages, banners",
+        keyword="store_that or block",
+    )
+    yield from guards(
+        f"{_STATIC}/node.js",
+        _browser("breaks"),
+        (
+            "its card is marked",
+            "`card live state s-${story.status}`",
+            "`card state s-${story.status}`",
+        ),
+        ("its countdown stands still", "shown && ends && !isOld(state)", "shown && ends"),
+        prefix="pages, node, old",
+        keyword="stand_still or block",
+    )
+    yield from guards(
+        f"{_STATIC}/mine.js",
+        _browser("breaks"),
+        (
+            "its cards are marked",
+            'const needs = h("section.card.live"',
+            'const needs = h("section.card"',
+        ),
+        (
+            "its countdowns stand still",
+            "!isOld(state) || !one.textContent",
+            "true || !one.textContent",
+        ),
+        prefix="pages, owner, old",
+        keyword="stand_still or block",
+    )
+    yield from guards(
+        f"{_STATIC}/style.css",
+        _browser("breaks"),
+        (
+            "what is old can be read",
+            "filter: grayscale(.8);",
+            "filter: grayscale(.8); opacity: .55;",
+        ),
+        prefix="pages, style",
+        keyword="killed or block",
+    )
+    yield from guards(
+        f"{_STATIC}/states.js",
+        _browser("states"),
+        ("its models", " --models-dir models${mark}", "${mark}"),
+        ("its owner", "me?.owner ? ` --label", "false ? ` --label"),
+        prefix="pages, first machine",
+        keyword="commands_of or block",
+    )
+    yield from guards(
+        f"{_STATIC}/main.js",
+        _browser("states"),
+        ("whose token was changed", 'if (message.kind === "access") return enter(token());', ""),
+        prefix="pages, main",
+        keyword="is_changed or block",
+    )
+    yield from guards(
+        f"{_STATIC}/events.js",
+        _browser("events"),
+        ("as many as promised", "const SHOWN = 500;", "const SHOWN = 200;"),
+        prefix="pages, events, past",
     )
     yield from guards(
         f"{_STATIC}/banners.js",
@@ -67,7 +139,7 @@ def mutants() -> Iterator[Mutant]:
         ),
         (
             "a store that is down",
-            'if (down) found.push({ name: "store"',
+            'if (down(state)) found.push({ name: "store"',
             'if (false) found.push({ name: "store"',
         ),
         prefix="pages, banners",
