@@ -91,6 +91,7 @@ async def test_every_page_has_its_picture_in_every_look(shown: Town, visit: Visi
             await expect(visitor.page.locator(sign).first).to_be_visible()
             if name == "fleet":
                 await visitor.page.wait_for_function(_AGREE)
+            assert who not in await visitor.page.content(), "a picture shows no secret"
             keep(f"{name}-{look}", await visitor.page.screenshot())
 
 
