@@ -91,8 +91,9 @@ class Tail:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), pause)
 
-    async def join(self, after: Cursor | None) -> Watch:
-        """A watcher's way, from a cursor or from now on; to be left in the end.
+    async def join(self, after: Cursor | None, *, to_now: bool = False) -> Watch:
+        """A watcher's way, from a cursor or from now on; to be left in the end. `to_now`: it will
+        be asked whether it is up to date.
 
         Raises StoreUnavailable."""
         self._watchers += 1
@@ -103,6 +104,8 @@ class Tail:
                 self._wanted.set()
                 await self._fresh()
                 await watch.begin()
+                if to_now:  # after a burst the ring may be several reads behind the store
+                    watch.due = await self._registry.event_cursor()
         except BaseException:
             watch.leave()
             raise
@@ -217,13 +220,13 @@ class Watch:
         self._behind = False  # the ring does not have what follows: read the store
         self._apart = False  # the places are not those of the ring's entries
         self._lost: Loss | None = None
-        self._due: Cursor | None = None
+        self.due: Cursor | None = None  # behind all that had happened when it came
         self._told_of_gap = False
 
     async def begin(self) -> None:
         """Finds where to go on. Raises StoreUnavailable."""
         ring, after = self._tail.ring, self.cursor
-        self._next, self._due = ring.end, ring.cursor
+        self._next, self.due = ring.end, ring.cursor
         if after is None:
             self.cursor = ring.cursor
             return
@@ -241,7 +244,7 @@ class Watch:
     def is_up_to_date(self) -> bool:
         """Whether the watcher was given all that had happened when it came; or was told that it
         can't be, and goes on from now."""
-        due, place = self._due, self.cursor
+        due, place = self.due, self.cursor
         if due is None or place is None or self._lost is not None:
             return False
         return self._told_of_gap or all(map(ge, place.places, due.places))

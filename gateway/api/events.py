@@ -26,7 +26,8 @@ _RETRY_MS = (500, 2000)
 async def watch_events(call: Call) -> EventStream:
     """Raises BadParameterError for what is no cursor, StoreUnavailable."""
     interest = asking.interest(call.query, call.who)
-    watch = await call.tail.join(await _beginning(call))
+    to_now = call.query.until is not UNSET
+    watch = await call.tail.join(await _beginning(call), to_now=to_now)
     return EventStream(
         _frames(call, watch, interest),
         patience_s=call.settings.watch_patience_s,

@@ -53,10 +53,10 @@ class OneLook(Tail):
     """Looks at the store when somebody comes to watch, and sends them away as a gateway does that
     stops."""
 
-    async def join(self, after: Cursor | None) -> Watch:
+    async def join(self, after: Cursor | None, *, to_now: bool = False) -> Watch:
         now = await self._registry.event_cursor()
         self.end()
-        return await super().join(after or now)
+        return await super().join(after or now, to_now=to_now)
 
 
 class Api:

@@ -403,7 +403,7 @@ async def test_a_store_that_is_away_is_told_to_who_comes_and_waited_for_by_who_i
 async def told_to_now(tail: Tail, after: Cursor | None) -> Told:
     """What a reader is told until it is up to date."""
     told = Told(after)
-    watch = await tail.join(after)
+    watch = await tail.join(after, to_now=True)
     async with asyncio.timeout(5):
         async for batch in watch.batches(60, to_now=True):
             for entry in batch:
@@ -427,6 +427,17 @@ async def test_who_asks_until_now_is_told_what_happened_and_ends_though_nothing_
         told.is_right(streams, BEGINNING)
         assert (await told_to_now(tail, None)).events == []
         assert (await told_to_now(tail, await streams.event_cursor())).events == []
+
+
+async def test_who_asks_until_now_in_the_middle_of_a_burst_is_told_all_of_it() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
+        watch = await tail.join(None)
+        for _ in range(100):  # three are read at once
+            streams.add(1)
+        told = await told_to_now(tail, Cursor(streams.epoch, BEGINNING))
+        assert len(told.events) == 100
+        watch.leave()
 
 
 async def test_who_asks_until_now_and_is_told_of_a_gap_is_up_to_date_behind_it() -> None:

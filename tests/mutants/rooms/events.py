@@ -72,6 +72,11 @@ def mutants() -> Iterator[Mutant]:
             "if True:\n            self._next",
         ),
         ("what another gateway told", "if event.id <= place.places[event.partition]:", "if False:"),
+        (
+            "until now is the store's",
+            "watch.due = await self._registry.event_cursor()",
+            "pass",
+        ),
         ("a loss", "await self._lose(self._ring, page.loss)", "pass"),
         (
             "nobody watches",
