@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from registry.embedded import EmbeddedStore
+from registry.errors import StoreError
 from registry.store import Store
 from tests.support.fleet import until
 from tests.support.launching import said
@@ -93,6 +94,26 @@ async def test_a_connection_in_use_while_another_primary_is_found_follows(
     await write(store)
     assert written(new)
     assert not written(former)
+
+
+async def test_a_primary_without_replicas_is_left_as_soon_as_there_is_another(
+    primaries: tuple[EmbeddedStore, EmbeddedStore], store: Store
+) -> None:
+    former, new = primaries
+    await write(store)
+    former.command("SET", DEPOSED, "1")
+    former.command("CONFIG", "SET", "min-replicas-to-write", "1")
+
+    async def goes_on() -> bool:
+        try:
+            await write(store)
+        except StoreError:
+            return False
+        return True
+
+    await until(goes_on, "it writes elsewhere")
+    assert written(new)
+    assert connections(former) == []
 
 
 async def waits(server: EmbeddedStore) -> bool:

@@ -46,6 +46,7 @@ def mutants() -> Iterator[Mutant]:
         "registry/primary.py",
         contract("one_primary_at_a_time"),
         ("what broke asks the sentinels", "if not self.is_connected:", "if False:"),
-        ("what was in use follows", "if self.is_connected and named", "if False and named"),
+        ("what was in use follows", "named not in (None, (self.host, self.port))", "False"),
+        ("who has no replicas is left", "(elsewhere or self.refused)", "elsewhere"),
         keyword="",
     )
