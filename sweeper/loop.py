@@ -292,9 +292,11 @@ class Sweeper:
             longest = max((look.added for look in found), key=abs)
             log(logger, logging.WARNING, "unobserved", ms=longest, partitions=len(found))
             seen = {"ms": longest, "partitions": len(found)}
-            with contextlib.suppress(*(() if self.registry.store.single else (StoreUnavailable,))):
-                # A part of a Cluster that is away again must not hold up the others.
+            try:
                 await self.registry.note(found[0].partition, EventType.UNOBSERVED, seen)
+            except StoreUnavailable:  # a part of a Cluster away again must not hold up the others
+                if self.registry.store.single:
+                    raise
 
     async def _judge(self, waiting: list[Patrolled]) -> None:
         """A page at a time, each in a few round trips however many nodes it holds: one trip a node
