@@ -3,7 +3,8 @@
 Silence of much of the fleet within one time-out is more likely our fault than theirs. The brake
 only paces the *word* `offline`: a silent node is not selectable, whatever it is called, as its TTL
 key is gone. A brake that never ends would keep dead nodes on the roll for ever, so it has a
-deadline, and an operator may release it.
+deadline, and an operator may release it: from then on whoever had fallen silent by that instant is
+called so, however late that is found, and only those who fall silent later can make it take hold.
 
 Pure: instants come in as milliseconds of the store's clock. Each sweeper judges by the partitions
 it holds and paces its share of them.
@@ -39,7 +40,7 @@ class Brake:
         self._held: set[str] = set()
         self._let = 0
         self._fleet = 0
-        self._released = 0
+        self._answered = 0  # whoever fell silent by then waits no more
 
     @property
     def until(self) -> int:
@@ -56,9 +57,13 @@ class Brake:
         """Nodes found silent within one time-out."""
         return len(self._silent)
 
-    def may_mark(self, node_id: str, now: int, partitions: int) -> bool:
-        """Whether a node found silent may be called offline now. The brake takes hold at the very
-        node with which too many are silent, not at the next look."""
+    def may_mark(self, node_id: str, fell: int, now: int, partitions: int) -> bool:
+        """Whether a node found silent, whose liveness ended at `fell`, may be called offline now.
+        The brake takes hold at the very node with which too many are silent, not at the next
+        look."""
+        if fell <= self._answered:
+            self._held.discard(node_id)
+            return True
         self._silent.setdefault(node_id, now)
         self._take_hold(now, partitions)
         if not self.since:
@@ -80,7 +85,7 @@ class Brake:
         """Once a second: `living` nodes are not offline in the partitions held; `released` is when
         an operator let go last. Whether a mass expiry began just now."""
         limits = self._limits
-        self._released = released
+        self._answered = max(self._answered, released)
         for node_id in [i for i, at in self._silent.items() if now - at > limits.within_ms]:
             if node_id not in self._held:
                 del self._silent[node_id]
@@ -89,7 +94,9 @@ class Brake:
         begins = mass and not self.mass
         self._take_hold(now, partitions)
         self.mass = mass
-        over = self.since and (now - self.since >= limits.most_ms or released >= self.since)
+        if self.since and now >= self.until:
+            self._answered = max(self._answered, self.until)
+        over = self.since and self._answered >= self.since
         if over or (self.since and not mass and not self._held):
             self.since = 0
             self._held.clear()
@@ -102,7 +109,7 @@ class Brake:
 
     def _take_hold(self, now: int, partitions: int) -> None:
         """A mass expiry that was noted already has had its brake."""
-        free = self._released < now - self._limits.within_ms
+        free = self._answered < now - self._limits.within_ms
         begins = not self.since and not self.mass and self._too_many(partitions)
         if self._limits.on and free and begins:
             self.since, self._let = now, 0

@@ -363,7 +363,12 @@ class Sweeper:
             return next_look_ms(facts, self.limits, gateway_present=present)
         if silent and not (
             self._may_call_silent(partition)
-            and self.brake.may_mark(facts.node_id, facts.now, len(self.held))
+            and self.brake.may_mark(
+                facts.node_id,
+                facts.last_beat + self.limits.heartbeat_timeout_ms,
+                facts.now,
+                len(self.held),
+            )
         ):
             return HELD_LOOK_MS
         return decision

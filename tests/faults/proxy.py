@@ -16,6 +16,7 @@ from collections.abc import Iterator
 _HOST = "127.0.0.1"
 _CHUNK = 65536
 _END_S = 2.0
+_TURNS = 5
 
 
 class Link:
@@ -57,8 +58,13 @@ class Proxy:
         """Ends everything."""
         self.shut()
         self.unjam()
+        for _ in range(_TURNS):  # what the loop accepted just before is not a task of ours yet
+            await asyncio.sleep(0)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_END_S)
+            _, late = await asyncio.wait(self._tasks, timeout=_END_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def shut(self) -> None:
         """Refuses what comes and resets what is there."""
@@ -102,11 +108,15 @@ class Proxy:
             await self._open.wait()
             if self._server is None:
                 raise ConnectionAbortedError("shut meanwhile")
+            server = self._server
             far_reader, far = await asyncio.open_connection(_HOST, self.target)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             near.transport.abort()
             return
         link = Link(near, far)
+        if self._server is not server:  # shut while it connected
+            link.reset()
+            return
         port = int(near.get_extra_info("peername")[1])
         self._links[port] = link
         try:

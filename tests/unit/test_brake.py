@@ -16,8 +16,8 @@ NOW = 1_000_000
 
 
 def fallen(brake: Brake, count: int, now: int = NOW, partitions: int = PARTITIONS) -> int:
-    """So many nodes are found silent; how many of them may be marked."""
-    return sum(brake.may_mark(f"node-{i}", now, partitions) for i in range(count))
+    """So many nodes, live until `NOW`, are found silent; how many of them may be marked."""
+    return sum(brake.may_mark(f"node-{i}", NOW, now, partitions) for i in range(count))
 
 
 def braking(count: int = 40) -> Brake:
@@ -62,7 +62,7 @@ def test_without_the_brake_everybody_is_marked_at_once() -> None:
 def test_the_brake_takes_hold_at_the_node_with_which_too_many_are_silent() -> None:
     brake = Brake(LIMITS)
     brake.look(NOW - 1000, 100, PARTITIONS, 0)
-    marked = [brake.may_mark(f"node-{i}", NOW, PARTITIONS) for i in range(80)]
+    marked = [brake.may_mark(f"node-{i}", NOW, NOW, PARTITIONS) for i in range(80)]
     assert marked == [True] * 31 + [False] * 49, "30 % of them, and the one that is let through"
     assert brake.waiting == 49
 
@@ -72,7 +72,8 @@ def test_the_brake_lets_so_many_a_second_through() -> None:
     assert brake.waiting == 20
     for second in range(1, 6):
         for node in range(40):
-            brake.may_mark(f"late-{node}", NOW + second * 1000, PARTITIONS)
+            now = NOW + second * 1000
+            brake.may_mark(f"late-{node}", now, now, PARTITIONS)
     assert brake._let == 6
 
 
@@ -94,6 +95,22 @@ def test_the_brake_ends_by_its_deadline_or_by_an_operator(later: int, released: 
     assert fallen(brake, 40, NOW + later) == 40
     assert not brake.look(NOW + later + 1, 20, PARTITIONS, released)
     assert not brake.since, "the same expiry does not brake twice"
+
+
+@pytest.mark.parametrize(("end", "released"), [(300_000, 0), (5_000, NOW + 5_000)])
+def test_the_answer_holds_for_who_was_silent_then_and_for_nobody_else(
+    end: int, released: int
+) -> None:
+    brake = braking()
+    brake.look(NOW + end, 20, PARTITIONS, released)
+    much_later = NOW + end + 90_000  # the sweeper was busy, or its gateways were away
+    brake.look(much_later - 1000, 50, PARTITIONS, released)
+    assert not brake.mass
+    assert fallen(brake, 40, much_later) == 40, "they were silent when it was let go"
+    assert not brake.look(much_later, 50, PARTITIONS, released), "which was noticed then"
+    fell = much_later - 500
+    marked = [brake.may_mark(f"new-{i}", fell, much_later, PARTITIONS) for i in range(40)]
+    assert sum(marked) == 20 and brake.since, "others, later: that is new"
 
 
 def test_the_brake_ends_when_everybody_is_marked_or_came_back() -> None:

@@ -83,7 +83,7 @@ def mutants() -> Iterator[Mutant]:
         "sweeper/brake.py",
         _MODEL,
         ("a pace", "if self._let < 1 + (now - self.since) * per_ms:", "if True:"),
-        ("a deadline", "now - self.since >= limits.most_ms or", ""),
+        ("a deadline", "if self.since and now >= self.until:", "if False:"),
         prefix="life, brake",
         keyword="brake and not fakeredis",
     )

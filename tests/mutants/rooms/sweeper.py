@@ -25,8 +25,10 @@ def mutants() -> Iterator[Mutant]:
             "        self._take_hold(now, partitions)\n        if not self.since:",
             "        if not self.since:",
         ),
-        ("a deadline", "now - self.since >= limits.most_ms or", ""),
-        ("an operator's release", " or released >= self.since", ""),
+        ("a deadline", "if self.since and now >= self.until:", "if False:"),
+        ("an operator's release", "max(self._answered, released)", "self._answered"),
+        ("whom the answer covers", "if fell <= self._answered:", "if False:"),
+        ("and nobody else", "if fell <= self._answered:", "if self._answered:"),
     )
     yield from guards(
         "sweeper/repair.py",
