@@ -570,6 +570,8 @@ async def test_a_change_of_labels_sent_twice_is_one_event(registry: Registry) ->
         ({"": "x"}, "''"),
         ({"n" * 257: "x"}, "nnn"),
         ({"tier": "\ud800"}, "'tier'"),
+        ({"tier": "gold\n"}, "'tier': its value holds a control character"),
+        ({"ti\x7fer": "gold"}, r"'ti\\x7fer': its name holds a control character"),
         ({f"l{i:02}": "x" for i in range(LABELS_MOST)}, "'l31'"),
     ],
 )
