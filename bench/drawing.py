@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 INKS = (
     "#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#16a085", "#7f8c8d", "#34495e",
@@ -18,7 +19,6 @@ INKS = (
 """Colours of lines, in the order in which they are taken; then they begin anew."""
 
 _LINE_HIGH = 12
-_PLACES = 60
 
 
 def ink(place: int) -> str:
@@ -56,12 +56,18 @@ def words(
     return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape(said)}</text>'
 
 
-def beside(y: float, taken: list[float], lowest: float) -> float:
-    """The nearest place for a word that lies on no other, and not below `lowest`; it is taken."""
-    places = (y + step * 4 for step in sorted(range(-_PLACES, _PLACES + 1), key=abs))
-    free = (p for p in places if p <= lowest and all(abs(p - t) >= _LINE_HIGH for t in taken))
-    taken.append(next(free, y))
-    return taken[-1]
+def spread(wanted: Sequence[float], lowest: float) -> list[float]:
+    """Heights near those wanted, in their order, at which no word lies on another, and none below
+    `lowest` (as far as they fit)."""
+    order = sorted(range(len(wanted)), key=lambda place: wanted[place])
+    found = list(wanted)
+    for above, place in pairwise(order):
+        found[place] = max(found[place], found[above] + _LINE_HIGH)
+    limit = lowest
+    for place in reversed(order):
+        found[place] = min(found[place], limit)
+        limit = found[place] - _LINE_HIGH
+    return found
 
 
 def rounded(most: float) -> float:

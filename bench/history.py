@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.drawing import Plot, Scale, beside, ink, page, words
+from bench.drawing import Plot, Scale, ink, page, spread, words
 
 HISTORY = Path(__file__).resolve().parent / "history.jsonl"
 _ROOT = HISTORY.parents[1]
@@ -95,11 +95,10 @@ def drawn(runs: Sequence[Kept]) -> str:
         *plot.ruled(plot.y.tens),
         *_dates(plot, runs),
     ]
-    taken: list[float] = []
     dearest_first = sorted(lines.items(), key=lambda pair: -pair[1][-1][1])
-    for place, (what, line) in enumerate(dearest_first):
+    heights = spread([plot.y_of(line[-1][1]) + 4 for _, line in dearest_first], plot.bottom + 10)
+    for place, ((what, line), y) in enumerate(zip(dearest_first, heights, strict=True)):
         x, ratio = line[-1]
-        y = beside(plot.y_of(ratio) + 4, taken, plot.bottom + 10)
         parts += [
             plot.line(line, ink(place)),
             *plot.dots(line, ink(place)),

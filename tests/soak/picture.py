@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.drawing import Plot, Scale, beside, box, ink, page, rounded, words
+from bench.drawing import Plot, Scale, box, ink, page, rounded, spread, words
 from tests.soak.sample import Sample
 
 _WIDE, _LEFT, _RIGHT, _TOP = 980, 64, 150, 74
@@ -80,15 +80,13 @@ def _panel(panel: Panel, samples: Sequence[Sample], end: float, top: int) -> lis
         *plot.ruled([0.0, most / 2, most]),
         *plot.marked([(minute * 60, f"{minute:g} min") for minute in _ticks(end)], below=14),
     ]
-    ends: list[float] = []
-    for place, (name, line) in enumerate(panel.lines.items()):
-        if line:
-            last = line[-1][1]
-            y = beside(plot.y_of(last) + 4, ends, plot.bottom + 10)
-            out += [
-                plot.line(line, ink(place), 1.5),
-                words(plot.right + 8, y, f"{name} {last:.4g}", colour=ink(place)),
-            ]
+    lines = [(place, *named) for place, named in enumerate(panel.lines.items()) if named[1]]
+    heights = spread([plot.y_of(line[-1][1]) + 4 for _, _, line in lines], plot.bottom + 10)
+    for (place, name, line), y in zip(lines, heights, strict=True):
+        out += [
+            plot.line(line, ink(place), 1.5),
+            words(plot.right + 8, y, f"{name} {line[-1][1]:.4g}", colour=ink(place)),
+        ]
     return out
 
 
