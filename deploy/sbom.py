@@ -29,7 +29,7 @@ _SHIPPED = ("server", "agent", "client")
 
 
 def document(*, installed: bool = False) -> dict[str, Any]:
-    """The whole of it, or what is installed here. Exits where the lock does not name all of that."""
+    """The whole of it, or what is installed here. Exits where the lock does not name all that."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = dict(_locked(LOCK.read_text()))
     if installed:
