@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from muster.wire.registering import IN_A_LINE
-
-LABELS_MOST = 32
-LABEL_BYTES_MOST = 256
+from muster.wire.registering import IN_A_LINE, LABEL_BYTES_MOST, LABELS_MOST
 
 
 class LabelError(ValueError):

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from muster.wire.messages import Gpu, Hardware, Model, Register
+from muster.wire.registering import LABELS_MOST
 from registry import capabilities as can
 from registry.capabilities import label_name
 from registry.errors import Contended
 from registry.keys import PARTITIONS, partition_of
-from registry.labels import LABELS_MOST
 from registry.listing import Filter
 from registry.model import (
     UNLABELLED,
