@@ -83,9 +83,10 @@ def mutants() -> Iterator[Mutant]:
         ("pieces", "if len(self.frames) > PIECES_MOST:", "if False:"),
     )
     yield from guards(
-        "gateway/repeats.py",
+        "registry/repeats.py",
         unit("repeats"),
-        ("a few of a kind", "if kind.said >= MOST:", "if False:"),
+        ("a few of a kind", "if kind.said >= self._most:", "if False:"),
+        ("how many there were", 'if hasattr(record, "context"):', "if False:"),
         (
             "bugs are told apart",
             "key = (record.msg, _failed_at(record))",
