@@ -298,6 +298,32 @@ async def test_the_brake_holds_the_word_back_and_nothing_else_until_it_ends(
         await until(over, "the brake is told no more")
 
 
+@pytest.mark.parametrize("backend", ["valkey"], indirect=True)
+async def test_the_brake_waits_for_nobody_who_beats_again(store: Store) -> None:
+    brake = {"offline_brake": True, "offline_brake_per_s": 0.01, "offline_brake_most_s": 60.0}
+    async with running(Scene(store, mass_expiry_min=3, **brake)) as scene:
+        names = [f"node-{number}" for number in range(8)]
+        for name in names:
+            await scene.fleet.register(name)
+            for _ in range(3):
+                await scene.fleet.beat(name)
+            await scene.becomes("ready", name)
+
+        async def braked() -> bool:
+            found = (await scene.registry.overview()).brake
+            return found is not None and found.waiting >= 3
+
+        await until(braked, "all are silent, and most of them held back")
+        held = [name for name in names if await scene.status(name) == "ready"]
+
+        async def over() -> bool:
+            for name in held:
+                await scene.fleet.beat(name)
+            return (await scene.registry.overview()).brake is None
+
+        await until(over, "nobody is held back any more, long before the deadline")
+
+
 @pytest.mark.parametrize("place", ["missing", "extra"])
 async def test_indexes_are_put_right(store: Store, place: str) -> None:
     scene = Scene(store, **PATIENT, repair_interval_s=0.2)
