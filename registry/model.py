@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import Struct
+
 
 class Status(StrEnum):
     """The five states of a node; only `ready` is ever selected."""
@@ -55,6 +57,8 @@ class Verdict(StrEnum):
     SELF_REPORTED = "s"
     MISSED_HEARTBEAT = "b"
     JOB_FAILED = "j"
+
+    __hash__ = str.__hash__  # an enumeration's own is written in Python, and verdicts are counted
 
     @property
     def passed(self) -> bool:
@@ -196,8 +200,7 @@ class Stale:
     what: str
 
 
-@dataclass(slots=True)
-class Beat:
+class Beat(Struct, gc=False):
     """One accepted heartbeat on its way to the store.
 
     `arrived` is the earliest instant (this process's `StoreClock.monotonic()`, seconds) at which
@@ -229,6 +232,8 @@ class BeatOutcome(StrEnum):
     FOREIGN = "foreign"  # another sid with a higher session holds the id
     OLDER = "older"  # another sid with a lower session: the store lost ours
     TOO_OLD = "too_old"  # the frame is older than the time-out: changed nothing
+
+    __hash__ = str.__hash__  # as for a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +332,15 @@ class Patrolled:
     unobserved: int
     swept: int
     added: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """Nodes whose alarms rang for nothing and were set on, and by how many ms the latest of these
+    alarms was late."""
+
+    ids: frozenset[str]
+    late_ms: int
 
 
 @dataclass(frozen=True, slots=True)
