@@ -7,6 +7,7 @@ the host is not where the settings say so.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -19,15 +20,11 @@ from redis.asyncio import (
     SSLConnection,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import (
-    Sentinel,
-    SentinelManagedConnection,
-    SentinelManagedSSLConnection,
-)
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import ExponentialWithJitterBackoff
 
 from registry.packing import packing
-from registry.primary import to_the_primary
+from registry.primary import Sentinels, following, to_the_primary
 from registry.trust import Trust, by
 
 _CONNECTIONS = 8
@@ -57,11 +54,13 @@ PLAIN = Access()
 
 @dataclass(frozen=True)
 class Opened:
-    """A client, whether one server holds everything, and the clients of sentinels."""
+    """A client, whether one server holds everything, the clients of sentinels, and what must run
+    beside it for as long as it is open."""
 
     client: Any
     single: bool
     sentinels: list[Redis] = field(default_factory=list)
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 def opened(url: str, access: Access, timeout_s: float) -> Opened:
@@ -154,7 +153,7 @@ def _behind_sentinel(
     tls = trust is not None
     named = {"username": parts.username, "password": parts.password}
     theirs = {"username": access.sentinel_user, "password": access.sentinel_password}
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = Sentinels(  # type: ignore[no-untyped-call]
         _sentinels(parts.netloc),
         sentinel_kwargs={**options, "ssl": tls, **{k: v for k, v in theirs.items() if v}},
         ssl=tls,
@@ -173,7 +172,9 @@ def _behind_sentinel(
             each.connection_pool.connection_class = by(trust, SSLConnection)
     pool = client.connection_pool
     pool.connection_class = packing(pool.connection_class)
-    return Opened(client, single=True, sentinels=sentinel.sentinels)
+    return Opened(
+        client, single=True, sentinels=sentinel.sentinels, beside=following(client.connection_pool)
+    )
 
 
 def _sentinels(netloc: str) -> list[tuple[str, int]]:

@@ -34,6 +34,7 @@ _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 # holds what, and gives up on a server it has not heard of; what they meet then is this.
 TORN = (AttributeError, RuntimeError)
 _QUESTIONS = 64
+_END_S = 1.0  # the client library now and then swallows a cancellation
 
 
 class Observer(Protocol):
@@ -55,6 +56,7 @@ class Store:
         self.observer: Observer | None = None
         self._under_way = asyncio.Semaphore(_QUESTIONS)
         self._sentinels: list[Redis] = []
+        self._beside: asyncio.Task[None] | None = None
         self._url = ""
         self._reached = False
 
@@ -67,10 +69,15 @@ class Store:
         found = opened(url, access, timeout_s)
         store = cls(found.client, single=found.single, genuine=True, timeout_s=timeout_s)
         store._sentinels, store._url = found.sentinels, url
+        if found.beside is not None:
+            store._beside = asyncio.create_task(found.beside())
         return store
 
     async def close(self) -> None:
         """Closes every connection."""
+        while self._beside is not None and not self._beside.done():
+            self._beside.cancel()
+            await asyncio.wait([self._beside], timeout=_END_S)
         for client in (self.client, *self._sentinels):
             await client.aclose()
 

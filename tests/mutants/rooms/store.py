@@ -53,7 +53,23 @@ def mutants() -> Iterator[Mutant]:
         "registry/primary.py",
         contract("one_primary_at_a_time"),
         ("what broke asks the sentinels", "if not self.is_connected:", "if False:"),
-        ("what was in use follows", "named not in (None, (self.host, self.port))", "False"),
-        ("who has no replicas is left", "(elsewhere or self.refused)", "elsewhere"),
+        (
+            "who was primary is not believed",
+            "if self.connection_pool.master_address not in (None, (self.host, self.port)):",
+            "if False:",
+        ),
+        ("the sentinels are asked all the time", "await pool.get_master_address()", "pass"),
         keyword="",
+    )
+    yield from guards(
+        "registry/primary.py",
+        unit("primary"),
+        ("the newest configuration", "newest = max(words", "newest = min(words"),
+        (
+            "who leads a failover",
+            "up = replaced or not (state",
+            "up = not (state",
+        ),
+        ("a primary that is down", "if newest is None or not newest.up:", "if newest is None:"),
+        ("others are not waited for", "timeout=_OTHERS_S if words else None", "timeout=None"),
     )
