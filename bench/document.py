@@ -2,7 +2,8 @@
 
 Each place is a pair of comments, `<!-- measured: NAME -->` and `<!-- end -->`; what stands between
 them is made from the last outputs kept in `bench/`, and never by hand. `--check` writes nothing and
-fails if a document says something else (the suite does so).
+fails if a document says something else (the suite does so). The pictures of the same outputs are
+drawn with them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import history
+from bench.booted import pairs
+from bench.peers import plot
+from bench.scale import growth
+
 _ROOT = Path(__file__).resolve().parents[1]
 _BENCH = _ROOT / "bench"
 _DOCS = ("docs/benchmarks.md", "docs/operations.md", "docs/scale.md")
@@ -23,6 +29,8 @@ _PLACE = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _INTERVAL_S = 15.0
 _FULL = 0.6
 """No process is planned beyond this part of a core."""
+_RUNS_MOST = 12
+_REACHED = {True: "reached", False: "**not reached**", None: ""}
 _GIB = 2**30
 
 
@@ -64,13 +72,36 @@ def rows() -> str:
                 _number(row["measured"]),
                 "" if row["floor"] is None else _number(row["floor"]),
                 "" if row["ratio"] is None else f"{row['ratio']:.2f}",
-                _number(row["target"]),
-                "reached" if row["reached"] else "**not reached**",
+                "" if row["target"] is None else _number(row["target"]),
+                _REACHED[row["reached"]],
             ]
             for row in found["rows"]
         ],
     )
     return f"{_run(found)}.\n\n{table}"
+
+
+def boot() -> str:
+    """How a whole fleet booted in the last `make bench`."""
+    found = _read("last.json")
+    if not found.get("boot"):
+        return f"{_run(found)}: it did not boot a fleet yet; `make bench` does.\n"
+    table = _table(["a fleet boots", ""], [list(pair) for pair in pairs(found["boot"])])
+    return f"{_run(found)}.\n\n{table}"
+
+
+def runs() -> str:
+    """The runs of `make bench` that the picture of them shows."""
+    found = history.read()
+    table = _table(
+        ["run", "commit", "machine", "load average before it"],
+        [
+            [run.when, run.commit, run.machine, f"{run.load_average_before:.1f}"]
+            for run in found[-_RUNS_MOST:]
+        ],
+    )
+    older = len(found) - _RUNS_MOST
+    return table + (f"\nand {older} before.\n" if older > 0 else "")
 
 
 def peers() -> str:
@@ -288,9 +319,33 @@ def store() -> str:
     return f"{found['primaries']} primaries, {_run(found)}.\n\n{table}"
 
 
+def beats() -> str:
+    """What `python -m bench.scale.beats` measured last."""
+    if not (_BENCH / "scale/last/beats.json").exists():
+        return "Not measured yet.\n"
+    found = _read("scale/last/beats.json")
+
+    def cost(of: str) -> Callable[[dict[str, Any]], str]:
+        return lambda at: f"{at[of]['us']:.1f} ({at[of]['in_scripts_us']:.1f})"
+
+    heads = ["store, µs", *(f"{_number(at['nodes'])} nodes" for at in found["sizes"])]
+    lines: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("a beat of the same 1 000 nodes (of it in the script)", cost("beat_of_few")),
+        ("a beat of nodes drawn from all", cost("beat_of_all")),
+        ("bare `SET PX`: the same 1 000 / drawn from all", lambda at:
+            f"{at['set_of_few']['us']:.1f} / {at['set_of_all']['us']:.1f}"),
+        ("at rest, cores", lambda at: f"{at['at_rest_cores']:.4f}"),
+    ]  # fmt: skip
+    table = _table(heads, [[what, *(of(at) for at in found["sizes"])] for what, of in lines])
+    return (
+        f"{_run(found)}; {_number(found['beats_per_s'])} beats a second, {found['batch']} a "
+        f"call.\n\n{table}"
+    )
+
+
 _MADE: dict[str, Callable[[], str]] = {
     "rows": rows, "peers": peers, "sizing": sizing, "sockets": sockets, "sizes": sizes,
-    "store": store,
+    "store": store, "boot": boot, "runs": runs, "beats": beats,
 }  # fmt: skip
 
 
@@ -299,21 +354,31 @@ def filled(text: str) -> str:
     return _PLACE.sub(lambda place: f"{place[1]}\n{_MADE[place[2]]()}\n{place[3]}", text)
 
 
+_DRAWN: dict[str, Callable[[], str]] = {
+    "docs/benchmarks-history.svg": lambda: history.drawn(history.read()),
+    "docs/scale-growth.svg": lambda: growth.drawn(
+        _read("scale/last/store.json"), _read("scale/last/series.json")
+    ),
+    "bench/peers/last.svg": lambda: plot.drawn(_read("peers/last.json")),
+}
+
+
 def main() -> int:
     """0: written, or all as it should be; 1: `--check` found a document that says other figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.document", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
     check = parser.parse_args().check
     stale = False
-    for name in _DOCS:
+    for name in (*_DOCS, *_DRAWN):
         path = _ROOT / name
-        text = path.read_text(encoding="utf-8")
-        if filled(text) == text:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = _DRAWN[name]() if name in _DRAWN else filled(text)
+        if new == text:
             continue
         stale = True
         print(f"{name}: {'says other figures' if check else 'written'}")
         if not check:
-            path.write_text(filled(text), encoding="utf-8")
+            path.write_text(new, encoding="utf-8")
     return 1 if check and stale else 0
 
 

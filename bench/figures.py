@@ -15,17 +15,20 @@ from typing import Any
 
 import psutil
 
+from bench import booted
+
 
 @dataclass(frozen=True)
 class Row:
-    """One measured thing. `samples` and `floor_samples` are the repeats the medians come from."""
+    """One measured thing. `samples` and `floor_samples` are the repeats the medians come from;
+    where nothing was promised there is no `target`."""
 
     what: str
     unit: str
     samples: Sequence[float]
     floor_samples: Sequence[float]
     floor_is: str
-    target: float
+    target: float | None
     note: str = ""
 
     @property
@@ -41,8 +44,8 @@ class Row:
         return self.measured / self.floor if self.floor else None
 
     @property
-    def reached(self) -> bool:
-        return self.measured <= self.target
+    def reached(self) -> bool | None:
+        return None if self.target is None else self.measured <= self.target
 
     def as_dict(self) -> dict[str, Any]:
         """The row for machines."""
@@ -63,6 +66,7 @@ class Report:
     quick: bool
     rows: list[Row] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    boot: dict[str, Any] = field(default_factory=dict)
     when: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     duration_s: float = 0.0
     busy: float = field(default_factory=lambda: os.getloadavg()[0])
@@ -80,7 +84,7 @@ class Report:
             "when": self.when, "machine": self.machine, "duration_s": round(self.duration_s, 1),
             "load_average_before": round(self.busy, 2),
             "quick": self.quick, "rows": [row.as_dict() for row in self.rows],
-            "failures": self.failures,
+            "failures": self.failures, "boot": self.boot,
         }  # fmt: skip
 
     def as_text(self) -> str:
@@ -97,6 +101,10 @@ class Report:
         ]
         lines += ["", *(f"{row.what}: floor: {row.floor_is}. {row.note}".rstrip(". ") + "."
                         for row in self.rows)]  # fmt: skip
+        if self.boot:
+            found = booted.pairs(self.boot)
+            wide = max(len(what) for what, _ in found)
+            lines += ["", "a fleet boots", *(f"  {what:{wide}}  {how}" for what, how in found)]
         lines += [f"not measured: {failure}" for failure in self.failures]
         kind = "quick run, for orientation only" if self.quick else "one run"
         lines += [
@@ -115,8 +123,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.measured:.1f}",
         "" if row.floor is None else f"{row.floor:.1f}",
         "" if row.ratio is None else f"{row.ratio:.2f}",
-        f"{row.target:g}",
-        "reached" if row.reached else "not reached",
+        "" if row.target is None else f"{row.target:g}",
+        "" if row.reached is None else "reached" if row.reached else "not reached",
     )
 
 

@@ -149,11 +149,11 @@ async def _measure(
                 sockets.do(f"open 0 {_WARM}")
                 sockets.do(f"beat {_WARM} 2 2000")
                 memory, used = processor.resident(), processor.used_us()
-                more = load.sockets - _WARM
-                sockets.do(f"open {_WARM} {more}")
-                found.us_per_registration = (processor.used_us() - used) / more
+                new = load.sockets - _WARM
+                sockets.do(f"open {_WARM} {new}")
+                found.us_per_registration = (processor.used_us() - used) / new
                 await asyncio.sleep(1)
-                found.bytes_per_socket = (processor.resident() - memory) / more
+                found.bytes_per_socket = (processor.resident() - memory) / new
             if name == "gateway":
                 sockets.do(f"beat {load.clients} 3 {load.per_s}")
                 await asyncio.sleep(0.3)

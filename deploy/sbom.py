@@ -3,6 +3,9 @@
 Names, versions and hashes are those of requirements.lock, licences and who needs whom what the
 installed packages say of themselves. What only tests and development need has the scope `excluded`.
 The same lock gives the same document.
+
+`--installed` names only what is installed beside the Python that runs it: so each image gets its
+own list, and is not built with anything in it that the lock does not name.
 """
 
 from __future__ import annotations
@@ -25,10 +28,12 @@ _WHO = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:\[([^]]*)])?")
 _SHIPPED = ("server", "agent", "client")
 
 
-def document() -> dict[str, Any]:
-    """The whole of it."""
+def document(*, installed: bool = False) -> dict[str, Any]:
+    """The whole of it, or what is installed here. Exits where the lock does not name all that."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = dict(_locked(LOCK.read_text()))
+    if installed:
+        locked = _installed(project["name"], locked)
     own = project["dependencies"] + [
         need for extra in _SHIPPED for need in project["optional-dependencies"][extra]
     ]
@@ -70,6 +75,16 @@ def _locked(text: str) -> Iterator[tuple[str, tuple[str, list[str]]]]:
     for block in re.split(r"\n(?=\S)", text):
         if pinned := _PINNED.match(block):
             yield _name(pinned[1]), (pinned[2], sorted(_HASH.findall(block)))
+
+
+def _installed(own: str, locked: dict[str, Any]) -> dict[str, Any]:
+    """Those of the locked that are installed here."""
+    here = {_name(each.name): each.version for each in metadata.distributions()}
+    here.pop(own, None)
+    for name, version in here.items():
+        if name not in locked or locked[name][0] != version:
+            sys.exit(f"{name} {version} is installed, and not in {LOCK.name}")
+    return {name: locked[name] for name in here}
 
 
 def _component(name: str, version: str, hashes: list[str], *, needed: bool) -> dict[str, Any]:
@@ -145,5 +160,7 @@ def _reference(name: str, locked: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    json.dump(document(), sys.stdout, indent=2, ensure_ascii=False)
+    json.dump(
+        document(installed="--installed" in sys.argv[1:]), sys.stdout, indent=2, ensure_ascii=False
+    )
     sys.stdout.write("\n")

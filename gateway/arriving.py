@@ -8,8 +8,10 @@ told so in one answer that costs nothing.
 from __future__ import annotations
 
 import asyncio
+import sys
 from http import HTTPStatus
 
+from httptools import HttpParserUpgrade
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -29,6 +31,7 @@ class ArrivingProtocol(HttpToolsProtocol):
 
     _patience: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _behind_head: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -47,6 +50,9 @@ class ArrivingProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+        if self._behind_head is not None:
+            self._hand_over(data[self._behind_head :])
+            return
         if self._patience is None:
             return
         self._head_bytes += len(data)
@@ -95,11 +101,20 @@ class ArrivingProtocol(HttpToolsProtocol):
             return
         door.enter(self.transport, address)
         super().handle_websocket_upgrade()
+        # uvicorn is handling the parser's exception, which knows where in this read the head ends.
+        upgrade = sys.exception()
+        self._behind_head = upgrade.args[0] if isinstance(upgrade, HttpParserUpgrade) else None
         protocol = self.transport.get_protocol()
         if not getattr(protocol, "handshake_initiated", True):
             # A head that is HTTP but too much for a handshake: uvicorn would not answer at all.
             title = "a WebSocket is asked for by GET, with short lines and at most 128 of them"
             self._refuse(ProblemError(400, "INVALID_PARAMETER", title))
+
+    def _hand_over(self, rest: bytes) -> None:
+        """What came behind the head in one read is the WebSocket's. uvicorn drops it."""
+        if rest and not self.transport.is_closing():
+            protocol: asyncio.Protocol = self.transport.get_protocol()  # type: ignore[assignment]
+            protocol.data_received(rest)
 
     def _address(self) -> str:
         """Who comes: the client itself, or whom a trusted proxy names."""

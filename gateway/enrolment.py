@@ -60,8 +60,10 @@ class Enrolment:
         connection.unregistered_since = connection.services.clock.observed()
         try:
             result = await self._register(message, arrived)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             result = "UNAVAILABLE"
+            context = connection.log_context()
+            log(logger, logging.INFO, "registration_put_off", error=str(error), **context)
             connection.refuse(ErrorCode.UNAVAILABLE, retry_after_ms=random.randint(1000, 3000))
         finally:
             self._forget_incoming()

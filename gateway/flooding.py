@@ -5,6 +5,10 @@ at a time, and the rest waits, unparsed, until what came out of them was taken. 
 a socket may send are taken at the pace it may send them, with room for the answers that say so: the
 rest waits in the peer's own buffers. And pings, pongs and pieces of one message, which no bucket of
 the conversation sees, are counted here: who sends absurdly many is closed.
+
+What comes before the upgrade is answered waits for the answer in the same way. RFC 6455, section
+4.1, lets no client speak that early; one that does is understood, and its mistakes end as later
+ones do.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ class FloodedProtocol(NodeProtocol):
         self._controls = TokenBucket(CONTROLS_BURST, CONTROLS_PER_S, now)
         self._rest = memoryview(b"")
         self._rest_arrived = 0.0
+        self._early = False
         self._patience_bytes = SLICE_MOST
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -56,7 +61,10 @@ class FloodedProtocol(NodeProtocol):
         if self.close_sent:
             self._after_close(data)
             return
-        if len(data) <= SLICE_BYTES and not self._rest:
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early = True
+            self.transport.pause_reading()
+        elif len(data) <= SLICE_BYTES and not self._rest:
             super().data_received(data)
             return
         was = bytes(self._rest)
@@ -76,6 +84,21 @@ class FloodedProtocol(NodeProtocol):
         if self._rest and not self.read_paused:
             self._feed()
         return event
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self._early and self.handshake_complete:
+            self._early = False
+            self._listen()
+
+    def _listen(self) -> None:
+        """The upgrade is answered: what came before that has its turn."""
+        if self.close_sent:
+            self._keep(memoryview(b""))
+            return
+        self._feed()
+        if not self.read_paused and not self.lost:
+            self.transport.resume_reading()
 
     def handle_ping(self) -> None:
         super().handle_ping()
@@ -117,7 +140,7 @@ class FloodedProtocol(NodeProtocol):
     def _feed(self) -> None:
         """Parses what waits until a message comes out, which must be taken first."""
         size = SLICE_BYTES
-        while self._rest and not self.lost:
+        while self._rest and not self.lost and not self._early:
             piece, rest = bytes(self._rest[:size]), self._rest[size:]
             self._keep(rest)
             self._waiting_since = self._rest_arrived

@@ -24,10 +24,10 @@ from gateway.arriving import ArrivingProtocol
 from gateway.descriptors import raise_limit
 from gateway.flooding import FloodedProtocol
 from gateway.gate import Gate
-from gateway.repeats import bound_libraries
 from gateway.settings import GatewaySettings
 from gateway.tls import Certificates
 from registry.logs import configure, count_bugs, log
+from registry.repeats import bound_libraries
 from registry.supervisor import tell_when
 
 logger = logging.getLogger("muster.gateway")

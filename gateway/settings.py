@@ -106,7 +106,7 @@ class GatewaySettings(RegistrySettings):
         0.1, "How often the store is asked for new events while anybody watches."
     )
     watch_keepalive_s: float = setting(
-        15.0, "How long a stream of events may be silent before a comment is sent."
+        15.0, "How long a stream of events may be silent before a comment is sent; at most 20."
     )
     watch_patience_s: float = setting(
         30.0, "How long a reader of events may take nothing before its connection is cut."
@@ -187,6 +187,11 @@ class GatewaySettings(RegistrySettings):
             "watch_buffer_bytes",
             self.watch_buffer_bytes >= 1_048_576,
             "at least 1048576, as what is read at once must not push itself out",
+        )
+        self.require(
+            "watch_keepalive_s",
+            0 < self.watch_keepalive_s <= 20,
+            "more than 0, at most 20, as pages take 46 s of silence for a dead connection",
         )
         try:
             entries(self.api_tokens, "entry")

@@ -9,7 +9,7 @@ from typing import Any
 from registry.base import Base, lines, ms, number, text
 from registry.errors import StoreUnavailable
 from registry.keys import partition_of
-from registry.model import Act, Change, Decision, Existing, Facts, Patrolled, Stale, Status
+from registry.model import Act, Change, Decision, Existing, Facts, Patrolled, Snoozed, Stale, Status
 
 
 class Judging(Base):
@@ -73,6 +73,26 @@ class Judging(Base):
         groups = [partitions] if self.store.single else [[p] for p in partitions]
         await self.store.call_many(
             "release", [([self.keys.lease(p) for p in g], [owner]) for g in groups if g]
+        )
+
+    async def snooze(self, pages: Sequence[tuple[int, list[str]]]) -> Snoozed:
+        """Sets on the alarms of those who are healthy (see `scripts/snooze.lua`): ids of several
+        partitions in one round trip."""
+        k, calls = self.keys, []
+        groups = [pages] if self.store.single else [[page] for page in pages]
+        for group in groups:
+            rows = [(partition, id_) for partition, ids in group for id_ in ids]
+            keys = [
+                key
+                for p, id_ in rows
+                for key in (k.unobserved(p), k.due(p), k.node(id_), k.intent(id_), k.ttl(id_))
+            ]
+            if rows:
+                calls.append((keys, [self.limits, *(id_ for _, id_ in rows)]))
+        replies = await self.store.call_many("snooze", calls)
+        return Snoozed(
+            frozenset(text(i) for reply in replies for i in reply[2]),
+            max((int(reply[1]) for reply in replies), default=0),
         )
 
     async def facts(self, partition: int, ids: list[str]) -> list[Facts | None]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LABELS_MOST = 32
-LABEL_BYTES_MOST = 256
+from muster.wire.registering import IN_A_LINE, LABEL_BYTES_MOST, LABELS_MOST
 
 
 class LabelError(ValueError):
@@ -39,12 +38,17 @@ def changed(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dic
 
 
 def check(changes: Mapping[str, str | None]) -> None:
-    """Raises LabelError for the first name or value that no label can have."""
+    """Raises LabelError for the first name or value that no label can have: the rule for a node's
+    own labels. Only a name to be taken away may hold anything, as it may have been set before there
+    was that rule."""
     for name, value in changes.items():
         if not name:
             raise LabelError(name, "a name", "its name is empty")
         for what, text in (("name", name), ("value", value or "")):
             _check_text(name, what, text)
+            if value is not None and not IN_A_LINE.fullmatch(text):
+                expected = f"a {what} without control characters"
+                raise LabelError(name, expected, f"its {what} holds a control character")
 
 
 def _check_text(name: str, what: str, text: str) -> None:

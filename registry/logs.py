@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
+from registry.repeats import OWN_MOST, Repeats
 from registry.settings import MASK, without_password
 
 Format = Literal["auto", "json", "text"]
@@ -41,10 +42,12 @@ def log(
 
 
 def configure(format: Format = "auto", level: str = "info") -> None:  # noqa: A002 - as the setting is called
-    """Send every record of this process to standard error, once."""
+    """Send every record of this process to standard error, once; of one kind `OWN_MOST` a minute,
+    whose next says as `kept_back` how many more there were."""
     as_text = format == "text" or (format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    handler.addFilter(Repeats(OWN_MOST))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -333,6 +333,15 @@ class Patrolled:
 
 
 @dataclass(frozen=True, slots=True)
+class Snoozed:
+    """Nodes whose alarms rang for nothing and were set on, and by how many ms the latest of these
+    alarms was late."""
+
+    ids: frozenset[str]
+    late_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
     """A node that may be given work now. `load` counts running jobs and open holds, without the
     one just taken; `age_ms` is the age of the report it was judged by. `hold_id` is '' without a

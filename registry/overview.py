@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
 
 from registry.base import Base, ms, number, text
-from registry.capabilities import CORE
 from registry.events import EventType
 from registry.keys import PARTITIONS
 from registry.listing import Filter
@@ -24,17 +22,8 @@ from registry.looks import Looks
 from registry.model import Status
 from registry.settings import RegistrySettings
 from registry.store import Store
-from registry.subject import Subject
 from registry.surveying import Surveying
-
-_NAMES_MOST = 200
-
-
-class Tally(Struct, frozen=True):
-    """Nodes that have something: all that are not offline, and those that are ready now."""
-
-    nodes: int
-    ready: int
+from registry.tallies import Tallies, Tally, names
 
 
 class Watch(Struct, frozen=True):
@@ -95,24 +84,6 @@ class Overview(Struct, frozen=True):
     brake: Braking | None
 
 
-@dataclass(slots=True)
-class _Counts:
-    """Two counters that go together."""
-
-    nodes: Counter[str]
-    ready: Counter[str]
-
-    def add(self, names: Iterable[str], ready: bool) -> None:
-        for name in set(names):
-            self.nodes[name] += 1
-            self.ready[name] += ready
-
-    def tallies(self) -> dict[str, Tally]:
-        """The most frequent first, and at most so many."""
-        common = self.nodes.most_common(_NAMES_MOST)
-        return {name: Tally(count, self.ready[name]) for name, count in common}
-
-
 class Overseeing(Surveying):
     """Counts; reads only."""
 
@@ -127,35 +98,25 @@ class Overseeing(Surveying):
 
     async def _overview(self, scope: Filter | None) -> Overview:
         await self.synchronise()
-        survey, alive, watch = await asyncio.gather(
-            self.survey(self.settings.overview_most, scope=scope), self.alive(), self.watched()
+        (seen, exact), alive, watch = await asyncio.gather(
+            self._looked_at(scope), self.alive(), self.watched()
         )
         mass, brakes = await self.store.commands(
             [("GET", self.keys.mass_expiry()), ("HVALS", self.keys.brakes())]
         )
-        timeout = ms(self.settings.heartbeat_timeout_s)
-        seen = survey.subjects
         statuses = Counter({status.value: 0 for status in Status})
         if scope is None:
             statuses.update(await self._statuses())
         else:
-            statuses.update(s.status for s in seen)
-        groups = [_Counts(Counter(), Counter()) for _ in range(5)]
-        selectable = 0
-        for s in seen:
-            ready = s.ready and s.live(timeout)
-            selectable += ready
-            if s.status != Status.OFFLINE:
-                for group, names in zip(groups, _names(s), strict=True):
-                    group.add(names, ready)
-        kinds, languages, gpus, versions, platforms = (group.tallies() for group in groups)
+            statuses.update(seen.statuses)
+        kinds, languages, gpus, versions, platforms = seen.groups()
         return Overview(
             now=self.clock.now_ms(),
             total=sum(statuses.values()),
             status=dict(statuses),
-            selectable=selectable,
-            examined=len(seen),
-            sampled=not survey.exact,
+            selectable=seen.selectable,
+            examined=seen.examined,
+            sampled=not exact,
             kinds=kinds,
             languages=languages,
             gpus=gpus,
@@ -168,14 +129,26 @@ class Overseeing(Surveying):
             brake=_together(brakes, self.clock.now_ms()),
         )
 
+    async def _looked_at(self, scope: Filter | None) -> tuple[Tallies, bool]:
+        """The nodes that are looked at, counted, and whether they are all there are."""
+        most = self.settings.overview_most
+        if scope is None:
+            return await self.tallied(most)
+        survey, seen = await self.survey(most, scope=scope), Tallies()
+        timeout = ms(self.settings.heartbeat_timeout_s)
+        for s in survey.subjects:
+            ready = s.ready and s.live(timeout)
+            seen.add(s.status, ready, names(s.capabilities, s.packed_registration))
+        return seen, survey.exact
+
     async def _statuses(self) -> dict[str, int]:
-        names = [status.value for status in Status]
+        every = [status.value for status in Status]
         replies = await self.store.commands(
-            [("HMGET", self.keys.counts(p), *names) for p in range(PARTITIONS)]
+            [("HMGET", self.keys.counts(p), *every) for p in range(PARTITIONS)]
         )
         return {
-            name: max(0, sum(number(reply[place]) for reply in replies))
-            for place, name in enumerate(names)
+            status: max(0, sum(number(reply[place]) for reply in replies))
+            for place, status in enumerate(every)
         }
 
     async def alive(self) -> tuple[int, int]:
@@ -265,14 +238,3 @@ def _together(brakes: Iterable[bytes], now: int) -> Braking | None:
         return None
     since, until = min(b.since for b in held), max(b.until for b in held)
     return Braking(since, until, sum(b.waiting for b in held))
-
-
-def _names(s: Subject) -> tuple[Iterable[str], ...]:
-    heads = {name.partition(":")[0] for name in s.capabilities}
-    return (
-        [kind for kind in CORE if kind in heads],
-        [n for n in s.capabilities if n.partition(":")[0] in CORE],
-        s.gpu_names,
-        [str(s.registration.get("version", "unknown"))],
-        [str(s.registration.get("platform", "unknown"))],
-    )

@@ -7,7 +7,9 @@ an unsorted one with a filter, which looks at a bounded number and says where it
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from registry.listing import CursorError, Filter, Order
 from registry.model import Status
 from registry.requirement import Lack, Requirement, rank
 from registry.subject import Intent, Subject
+from registry.tallies import Tallies, names
 
 _PAGE = 250
 _Call = Callable[[str, Sequence[tuple[Sequence[str], Sequence[Any]]]], Awaitable[list[Any]]]
@@ -32,6 +35,17 @@ class Survey:
     subjects: list[Subject]
     total: int
     exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Ids to look at, page by page: all of them (`exact`), or a sample of `total`; who looks at all
+    waits for a `turn`."""
+
+    pages: AsyncIterator[list[str]]
+    total: int
+    exact: bool
+    turn: AbstractAsyncContextManager[object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +105,29 @@ class Surveying(Base):
     ) -> dict[str, Subject | None]:
         if not ids:
             return {}
-        groups: dict[int, list[str]] = {}
-        for id_ in ids:
-            groups.setdefault(0 if self.store.single else partition_of(id_), []).append(id_)
+        groups = self._slots(ids)
         looked_at = self.keys.looked_at
         calls = [
             (
                 [key for i in group for key in looked_at(i)],
                 [int(report), int(detail), int(with_room)],
             )
-            for group in groups.values()
+            for group in groups
         ]
         found: dict[str, Subject | None] = {}
-        for group, reply in zip(groups.values(), await call("subjects", calls), strict=True):
+        for group, reply in zip(groups, await call("subjects", calls), strict=True):
             if isinstance(reply, StoreUnavailable):
                 continue
             for id_, row in zip(group, reply[1:], strict=True):
                 found[id_] = None if row == 0 else _subject(id_, int(reply[0]), row)
         return found
+
+    def _slots(self, ids: Sequence[str]) -> list[list[str]]:
+        """Ids in groups of which one script can read each."""
+        groups: dict[int, list[str]] = {}
+        for id_ in ids:
+            groups.setdefault(0 if self.store.single else partition_of(id_), []).append(id_)
+        return list(groups.values())
 
     async def listed(
         self, wanted: Filter, limit: int, cursor: str | None = None, order: Order | None = None
@@ -169,10 +188,14 @@ class Surveying(Base):
             found = await self.subjects(ids[low : low + _PAGE], report=True, detail=True)
             yield [s for s in found if s is not None]
 
-    async def _roll(
-        self, partition: int, after: str, *, detail: bool = True
-    ) -> AsyncIterator[list[Subject]]:
+    async def _roll(self, partition: int, after: str) -> AsyncIterator[list[Subject]]:
         """Every node behind a place, page by page."""
+        async for ids in self._ids(partition, after):
+            found = await self.subjects(ids, report=True, detail=True)
+            yield [s for s in found if s is not None]
+
+    async def _ids(self, partition: int, after: str) -> AsyncIterator[list[str]]:
+        """The id of every node behind a place, page by page."""
         while partition < PARTITIONS:
             # Most fleets have few nodes in a partition: several are read in one round trip.
             ahead = list(range(partition, min(partition + 8, PARTITIONS)))
@@ -191,27 +214,51 @@ class Surveying(Base):
                     partition, after = p, text(reply[-1])
                 if len(reply) == _PAGE or len(ids) >= _PAGE:
                     break
-            found = await self.subjects(ids, report=True, detail=detail)
-            yield [s for s in found if s is not None]
+            yield ids
 
     async def survey(
         self, most: int, *, detail: bool = True, scope: Filter | None = None
     ) -> Survey:
         """The whole fleet if it has at most `most` nodes, else a random sample of about so many.
         With `scope` its nodes alone, all of them: a sample might hold none of an owner's few."""
+        drawn = await self._drawn(most, whole=scope is not None)
+        timeout = ms(self.settings.heartbeat_timeout_s)
+        found: list[Subject] = []
+        async with drawn.turn:
+            async for ids in drawn.pages:
+                page = await self.subjects(ids, report=True, detail=detail)
+                found += [
+                    s
+                    for s in page
+                    if s is not None and not s.removed and (not scope or scope.shows(s, timeout))
+                ]
+        return Survey(found, len(found) if drawn.exact else drawn.total, drawn.exact)
+
+    async def tallied(self, most: int) -> tuple[Tallies, bool]:
+        """As `survey`, only counted: read and told apart by no more than what is counted. The
+        second value says whether all were."""
+        drawn, tallies = await self._drawn(most, whole=False), Tallies()
+        timeout = ms(self.settings.heartbeat_timeout_s)
+        async with drawn.turn:
+            async for ids in drawn.pages:
+                calls = [
+                    ([key for id_ in group for key in self.keys.looked_at(id_)[:3]], [timeout])
+                    for group in self._slots(ids)
+                ]
+                alike: Counter[tuple[bytes, bytes, bytes]] = Counter()
+                for reply in await self.store.call_many("tally", calls):
+                    alike.update(zip(reply[::3], reply[1::3], reply[2::3], strict=True))
+                for (told, capabilities, packed), times in alike.items():
+                    if status := text(told):
+                        called = names(lines(capabilities), packed)
+                        tallies.add(status.rstrip("*"), status.endswith("*"), called, times)
+        return tallies, drawn.exact
+
+    async def _drawn(self, most: int, *, whole: bool) -> _Drawn:
         sizes = await self.store.commands([("ZCARD", self.keys.roll(p)) for p in range(PARTITIONS)])
         total = sum(int(size) for size in sizes)
-        if total <= most or scope is not None:
-            timeout = ms(self.settings.heartbeat_timeout_s)
-            visible = scope or Filter()
-            async with self.walks:
-                every = [
-                    s
-                    async for page in self._roll(0, "", detail=detail)
-                    for s in page
-                    if visible.shows(s, timeout)
-                ]
-            return Survey(every, len(every), exact=True)
+        if whole or total <= most:
+            return _Drawn(self._ids(0, ""), total, True, self.walks)
         share = most / total
         replies = await self.store.commands(
             [
@@ -221,11 +268,7 @@ class Surveying(Base):
             ]
         )
         ids = [text(i) for reply in replies for i in reply]
-        found: list[Subject] = []
-        for low in range(0, len(ids), _PAGE):
-            page = await self.subjects(ids[low : low + _PAGE], report=True, detail=detail)
-            found += [s for s in page if s is not None and not s.removed]
-        return Survey(found, total, exact=False)
+        return _Drawn(_in_pages(ids), total, False, nullcontext())
 
     async def shortfall(self, wanted: Requirement, scope: Filter | None = None) -> Shortfall:
         """Why nobody fits, counted over the whole fleet up to `explain_most` nodes, over a random
@@ -249,6 +292,11 @@ class Surveying(Base):
             fitting=len(fitting),
             best=heapq.nsmallest(BEST, fitting, key=rank(wanted)),
         )
+
+
+async def _in_pages(ids: list[str]) -> AsyncIterator[list[str]]:
+    for low in range(0, len(ids), _PAGE):
+        yield ids[low : low + _PAGE]
 
 
 def _nearest(misses: Iterable[Miss]) -> list[Miss]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.drawing import Plot, Scale, ink, page, words
 from bench.scale.machine import LAST
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "scale-growth.svg"
@@ -34,10 +35,6 @@ COSTS: dict[str, Callable[[dict[str, Any]], float]] = {
     "repair, sweeper's µs a node": lambda at: at["repair_of_one_partition"]["sweeper_us_a_node"],
     "store, bytes a node": lambda at: at["bytes_a_node"],
 }
-_INKS = (
-    "#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#16a085", "#7f8c8d", "#34495e",
-    "#a04000", "#5d6d7e", "#b03a8b",
-)  # fmt: skip
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -75,38 +72,23 @@ def series(rows: list[dict[str, Any]], what: str) -> tuple[list[int], Lines]:
 
 
 def panel(title: str, sizes: Sequence[int], lines: Lines, top: int) -> list[str]:
-    """One chart, both axes logarithmic, its upper edge at `top`."""
-    every = [math.log10(cost) for costs in lines.values() for cost in costs]
-    low, high = math.floor(min(every)), math.ceil(max(every))
-    left, right = math.log10(sizes[0]), math.log10(sizes[-1])
-
-    def x(size: float) -> float:
-        return _LEFT + (math.log10(size) - left) / (right - left) * (_WIDE - _LEFT - _RIGHT)
-
-    def y(cost: float) -> float:
-        part = (math.log10(cost) - low) / (high - low)
-        return top + _HIGH - _BOTTOM - part * (_HIGH - _TOP - _BOTTOM)
-
-    parts = [f'<text x="{_LEFT}" y="{top + 24}" font-size="14">{title}</text>']
-    for power in range(low, high + 1):
-        at = y(10.0**power)
-        parts.append(
-            f'<path d="M{_LEFT} {at:.0f}H{_WIDE - _RIGHT}" stroke="#ddd"/>'
-            f'<text x="{_LEFT - 6}" y="{at + 4:.0f}" text-anchor="end">{10**power:g}</text>'
-        )
-    parts += [
-        f'<text x="{x(size):.0f}" y="{top + _HIGH - 20}" text-anchor="middle">{size:,}</text>'
-        for size in sizes
+    """One chart, both axes tenfold, its upper edge at `top`."""
+    plot = Plot(
+        _LEFT, top + _TOP, _WIDE - _LEFT - _RIGHT, _HIGH - _TOP - _BOTTOM,
+        Scale(sizes[0], sizes[-1], tenfold=True),
+        Scale.of(cost for costs in lines.values() for cost in costs),
+    )  # fmt: skip
+    parts = [
+        words(_LEFT, top + 24, title, size=14),
+        *plot.ruled(plot.y.tens),
+        *plot.marked([(size, f"{size:,}") for size in sizes], below=20),
     ]
     for place, (name, costs) in enumerate(lines.items()):
-        ink = _INKS[place % len(_INKS)]
-        points = " ".join(f"{x(s):.1f},{y(c):.1f}" for s, c in zip(sizes, costs, strict=True))
-        slope = exponent(sizes, costs)
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="2"/>'
-            f'<text x="{_WIDE - _RIGHT + 12}" y="{top + _TOP + 20 + place * 20}" fill="{ink}">'
-            f"{name}: e = {slope:+.2f}</text>"
-        )
+        said = f"{name}: e = {exponent(sizes, costs):+.2f}"
+        parts += [
+            plot.line(list(zip(sizes, costs, strict=True)), ink(place)),
+            words(plot.right + 12, plot.top + 20 + place * 20, said, colour=ink(place)),
+        ]
     return parts
 
 
@@ -116,21 +98,10 @@ def drawn(found: dict[str, Any], more: dict[str, Any]) -> str:
     for what in ("partitions", "gateways", "sweepers", "capabilities"):
         of = " of a node" if what == "capabilities" else ""
         charts.append((f"by {what}{of} ({more['when']})", *series(more[what], what)))
-    high = 30 + _HIGH * len(charts)
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {high}" '
-            'font-family="sans-serif" font-size="12">'
-        ),
-        f'<rect width="{_WIDE}" height="{high}" fill="#fff"/>',
-        (
-            f'<text x="{_LEFT}" y="22" font-size="15">Cost, both axes logarithmic; '
-            "e: fitted exponent</text>"
-        ),
-    ]
+    parts = [words(_LEFT, 22, "Cost, both axes logarithmic; e: fitted exponent", size=15)]
     for place, (title, sizes, lines) in enumerate(charts):
         parts += panel(title, sizes, lines, 30 + place * _HIGH)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return page(_WIDE, 30 + _HIGH * len(charts), parts)
 
 
 def main() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +53,7 @@ class System:
         for child, port in zip(
             living + self.sweepers, self.gateway_ports + self.sweeper_ports, strict=True
         ):
-            _wait_ready(child, port)
+            wait_ready(child, port)
 
     def kill(self) -> None:
         """Ends gateways and sweepers as a power cut would."""
@@ -101,7 +103,8 @@ def system(
         yield made
 
 
-def _wait_ready(child: Child, port: int) -> None:
+def wait_ready(child: Child, port: int) -> None:
+    """Waits until a process says that it is ready. Raises NotMeasuredError."""
     deadline = time.monotonic() + 60
     while not ask_ready("127.0.0.1", port)[0]:
         if child.ended or time.monotonic() > deadline:
@@ -136,6 +139,28 @@ class Instant:
             kind: round((self.cpu_s[kind] - before.cpu_s[kind]) / (self.at - before.at), 3)
             for kind in self.cpu_s
         }
+
+
+_SWEEPERS_SAY = {
+    "called_silent": "muster_expiries_made_total",
+    "held_back_by_the_brake": "muster_brake_waiting",
+    "unobserved_s": "muster_unobserved_seconds",
+    "most_overdue_s": "muster_sweep_overdue_seconds",
+}
+
+
+def sweepers_said(ports: Sequence[int]) -> dict[str, float]:
+    """What sweepers say of themselves: how many they called silent and held back (sums), and the
+    greatest time they could not observe or were late by, in seconds."""
+    said = dict.fromkeys(_SWEEPERS_SAY, 0.0)
+    for port in ports:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            text = page.read().decode()
+        for what, name in _SWEEPERS_SAY.items():
+            match = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+            value = float(match[1]) if match else 0.0
+            said[what] = max(said[what], value) if what.endswith("_s") else said[what] + value
+    return said
 
 
 def header(begun: float) -> dict[str, Any]:

@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench.scale.machine import LAST, Instant, System, header, keep, system
+from bench.scale.machine import LAST, Instant, System, header, keep, sweepers_said, system
 from muster.cli.simulating import document
 from muster.simulate import usage
 from muster.simulate.order import Server
@@ -57,7 +55,7 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
         pages = [f"http://127.0.0.1:{p}" for p in (*made.gateway_ports, *made.sweeper_ports)]
         readings = await asyncio.to_thread(usage.taken, pages, [])
         points[name] = (Instant.of(processes), readings)
-        sayings[name] = await asyncio.to_thread(_said, made.sweeper_ports)
+        sayings[name] = await asyncio.to_thread(sweepers_said, made.sweeper_ports)
 
     async def at(seconds: float) -> bool:
         while run.held_s < seconds and not running.done():  # noqa: ASYNC110
@@ -99,7 +97,7 @@ async def measured(made: System, nodes: int, duration_s: float, per_s: float) ->
         found["quiet"] = _between(points["quiet from"], points["quiet to"])
         found["silenced"] = _between(points["quiet to"], points["before the kill"])
         found["resident_bytes"] = points["quiet to"][0].resident
-    found["sweepers_said"] = sayings | {"at the end": _said(made.sweeper_ports)}
+    found["sweepers_said"] = sayings | {"at the end": sweepers_said(made.sweeper_ports)}
     if not found["verdict"]["kept"]:
         found["sweepers_blame"] = blamed(found["sweepers_said"])
     return found
@@ -127,28 +125,6 @@ def _between(
         if beats else {},
         "load_average": late[0].load,
     }  # fmt: skip
-
-
-_SWEEPERS_SAY = {
-    "called_silent": "muster_expiries_made_total",
-    "held_back_by_the_brake": "muster_brake_waiting",
-    "unobserved_s": "muster_unobserved_seconds",
-    "most_overdue_s": "muster_sweep_overdue_seconds",
-}
-
-
-def _said(ports: list[int]) -> dict[str, float]:
-    """What sweepers say of themselves: how many they called silent and held back (sums), and the
-    greatest time they could not observe or were late by, in seconds."""
-    said = dict.fromkeys(_SWEEPERS_SAY, 0.0)
-    for port in ports:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-            text = page.read().decode()
-        for what, name in _SWEEPERS_SAY.items():
-            match = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
-            value = float(match[1]) if match else 0.0
-            said[what] = max(said[what], value) if what.endswith("_s") else said[what] + value
-    return said
 
 
 def blamed(said: dict[str, dict[str, float]]) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import random
 import sys
@@ -19,23 +18,20 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from bench.boot import Sweepers, booted, swept
 from bench.figures import Processor
 from bench.nodes import node_name, report
 from bench.scale.machine import LAST, header, keep
 from bench.scale.nodes import PATIENCE_S, connected
 from bench.store import Node, beat_all
-from muster.cli.children import Child, end_all
 from registry.embedded import EmbeddedCluster
-from registry.errors import StoreError
 from registry.keys import PARTITIONS, partition_of
 from registry.listing import Filter
 from registry.model import Status
-from registry.ports import free_ports
 from registry.registry import Registry
 from registry.requirement import Requirement
 from sweeper.repair import Repair
 
-_LOADERS = 2
 _SLOW_US = 2_000
 _SILENT = 500
 
@@ -94,43 +90,8 @@ async def _timed(times: int, act: Callable[[], Awaitable[object]]) -> dict[str, 
     }
 
 
-async def grown(
-    url: str, registry: Registry, stores: Stores, sweepers: list[Child], low: int, high: int,
-    more: int,
-) -> dict[str, Any]:  # fmt: skip
-    """Nodes `low` to `high` register, beat three times and become ready."""
-    swept = [Processor(c.process.pid) for c in sweepers]
-    begun, used = time.monotonic(), stores.used_us()
-    swept_before = sum(p.used_us() for p in swept)
-    step = -(-(high - low) // _LOADERS)
-    loaders = [
-        await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.scale.nodes", url),
-            *(str(first), str(min(first + step, high)), str(more)),
-        )
-        for first in range(low, high, step)
-    ]
-    for loader in loaders:
-        assert await loader.wait() == 0, "a loader failed"
-    written_s = time.monotonic() - begun
-    judged = 0
-    while judged < high:
-        await asyncio.sleep(0.5)
-        counts = await registry.counts(list(range(PARTITIONS)))
-        judged = counts["ready"] + counts["offline"]
-        print(f"  {judged} of {high} judged", file=sys.stderr, flush=True)
-    new = high - low
-    return {
-        "new": new,
-        "written_s": round(written_s, 1),
-        "ready_s": round(time.monotonic() - begun, 1),
-        "store_us_a_node": round((stores.used_us() - used) / new, 1),
-        "sweeper_us_a_node": round((sum(p.used_us() for p in swept) - swept_before) / new, 1),
-    }
-
-
 async def looked_at(
-    registry: Registry, stores: Stores, sweepers: list[Child], size: int
+    registry: Registry, stores: Stores, sweepers: Sweepers, size: int
 ) -> dict[str, Any]:
     """What things cost in a fleet of this size."""
     found: dict[str, Any] = {"nodes": size}
@@ -163,18 +124,17 @@ async def looked_at(
         found[name]["store_us"] = round((stores.used_us() - used) / 200, 1)
     found["list_page_of_100"] = await _timed(20, lambda: registry.listed(Filter(), 100))
     found["overview"] = await _timed(3, registry.overview)
-    used, swept = stores.used_us(), [Processor(c.process.pid) for c in sweepers]
-    before = sum(p.used_us() for p in swept)
+    used, before = stores.used_us(), sweepers.used_us()
     begun = time.monotonic()
     await asyncio.sleep(10)
     seconds = time.monotonic() - begun
     found["at_rest"] = {
-        "sweeper_cores": round((sum(p.used_us() for p in swept) - before) / seconds / 1e6, 3),
+        "sweeper_cores": round((sweepers.used_us() - before) / seconds / 1e6, 3),
         "store_cores": round((stores.used_us() - used) / seconds / 1e6, 3),
     }
-    found["alarms"] = await rung(registry, stores, swept, list(facts))
+    found["alarms"] = await rung(registry, stores, sweepers, list(facts))
     silent = list(facts)[:_SILENT]
-    found["fallen_silent"] = await silenced(registry, stores, swept, silent)
+    found["fallen_silent"] = await silenced(registry, stores, sweepers, silent)
     keys = [registry.keys.events(p) for p in range(PARTITIONS)]
     found["events_kept"] = sum(await registry.store.commands([("XLEN", key) for key in keys]))
     used = stores.used_us()
@@ -199,7 +159,7 @@ async def _calm(registry: Registry) -> None:
 
 
 async def rung(
-    registry: Registry, stores: Stores, sweepers: list[Processor], ids: list[str]
+    registry: Registry, stores: Stores, sweepers: Sweepers, ids: list[str]
 ) -> dict[str, float]:
     """The alarms of these nodes ring now, as those of living nodes do once a time-out: what it
     takes the sweepers to set all of them on, and how many a second they manage."""
@@ -222,7 +182,7 @@ async def rung(
 
 
 async def silenced(
-    registry: Registry, stores: Stores, sweepers: list[Processor], ids: list[str]
+    registry: Registry, stores: Stores, sweepers: Sweepers, ids: list[str]
 ) -> dict[str, float]:
     """These nodes' last beats were a time-out ago, of a sudden: until all are called offline."""
     before = (await registry.counts(list(range(PARTITIONS))))["offline"]
@@ -245,11 +205,11 @@ async def silenced(
 
 
 async def _spent(
-    stores: Stores, sweepers: list[Processor], nodes: int, act: Callable[[], Awaitable[object]],
+    stores: Stores, sweepers: Sweepers, nodes: int, act: Callable[[], Awaitable[object]],
     over: Callable[[], Awaitable[bool]],
 ) -> dict[str, float]:  # fmt: skip
     """From `act` until it is `over`: seconds, and µs of processor a node."""
-    used, swept = stores.used_us(), sum(p.used_us() for p in sweepers)
+    used, sweeping = stores.used_us(), sweepers.used_us()
     begun = time.monotonic()
     await act()
     while not await over():  # noqa: ASYNC110
@@ -257,7 +217,7 @@ async def _spent(
     return {
         "nodes": nodes,
         "seconds": round(time.monotonic() - begun, 2),
-        "sweeper_us_a_node": round((sum(p.used_us() for p in sweepers) - swept) / nodes, 1),
+        "sweeper_us_a_node": round((sweepers.used_us() - sweeping) / nodes, 1),
         "store_us_a_node": round((stores.used_us() - used) / nodes, 1),
     }
 
@@ -270,52 +230,29 @@ async def _facts(registry: Registry, numbers: list[int]) -> list[Any]:
     return [f for row in rows for f in row if f is not None]
 
 
-async def _present(registry: Registry) -> None:
-    """A gateway is there, as the bench's nodes say; else nobody observes and nobody is silent."""
-    while True:
-        with contextlib.suppress(StoreError):  # said too late, on a busy machine: said again
-            await registry.announce("gw-bench", {})
-        await asyncio.sleep(1.0)
-
-
 async def measured(
     directory: Path, sizes: list[int], primaries: int, more: int,
     tell: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Grows a fleet through `sizes`, looks at each, and tells what is known after each."""
     cluster = EmbeddedCluster.start(directory, primaries, extra=("--save", ""))
-    sweepers: list[Child] = []
     try:
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")} | {
-            "MUSTER_REDIS_URL": cluster.url, "MUSTER_REDIS_PREFIX": "bench",
-            "MUSTER_HEARTBEAT_TIMEOUT_S": str(PATIENCE_S),
-            "MUSTER_WARMUP_TIMEOUT_S": str(PATIENCE_S), "MUSTER_REPAIR_INTERVAL_S": "86400",
-            "MUSTER_LOG_LEVEL": "warning",
-        }  # fmt: skip
-        for place, port in enumerate(free_ports(2)):
-            sweepers.append(
-                Child(
-                    f"sweeper-{place}", ["sweeper"], environ | {"MUSTER_SWEEPER_PORT": str(port)},
-                    directory / f"sweeper-{place}.log",
-                )
-            )  # fmt: skip
         registry = await connected(cluster.url)
         stores = Stores(cluster)
-        present = asyncio.create_task(_present(registry))
         found: dict[str, Any] = {"primaries": primaries, "more_capabilities": more, "sizes": []}
-        low = 0
-        for size in sizes:
-            growth = await grown(cluster.url, registry, stores, sweepers, low, size, more)
-            looked = await looked_at(registry, stores, sweepers, size)
-            found["sizes"].append(looked | {"growing": growth})
-            tell(found)
-            low = size
-        present.cancel()
-        await asyncio.gather(present, return_exceptions=True)
+        async with swept(directory, cluster.url, registry) as sweepers:
+            low = 0
+            for size in sizes:
+                growth, _ = await booted(
+                    cluster.url, registry, stores.used_us, sweepers, low, size, more
+                )
+                looked = await looked_at(registry, stores, sweepers, size)
+                found["sizes"].append(looked | {"growing": growth})
+                tell(found)
+                low = size
         await registry.store.close()
         return found
     finally:
-        end_all(sweepers, 5)
         cluster.kill()
 
 

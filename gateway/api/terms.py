@@ -229,7 +229,7 @@ LabelChanges = Annotated[
     ],
     about(
         "The value to set, or null to take the operator's label away. Names and values have at "
-        "most 256 bytes.",
+        "most 256 bytes and no control characters; a name to be taken away may hold some.",
         min_length=1,
         max_length=32,
     ),

@@ -43,7 +43,7 @@ PLATFORMS = {
 LABEL_SHAPE = "[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*"
 """What is shown, listed and logged in a line; a pattern of Python and of JSON Schema alike."""
 
-_IN_A_LINE = re.compile(LABEL_SHAPE)
+IN_A_LINE = re.compile(LABEL_SHAPE)
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TOP_LEVEL: dict[str, Kind[Any]] = {
     "node_id": STRING,
@@ -150,7 +150,7 @@ def _labels(fields: Fields) -> dict[str, str]:
             raise InvalidMessage(
                 f"labels.{key}", f"key and value of at most {LABEL_BYTES_MOST} bytes", "more"
             )
-        if not (_IN_A_LINE.fullmatch(key) and _IN_A_LINE.fullmatch(value)):
+        if not (IN_A_LINE.fullmatch(key) and IN_A_LINE.fullmatch(value)):
             raise InvalidMessage(
                 f"labels.{key}", "key and value without control characters", "one of them"
             )

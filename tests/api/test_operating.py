@@ -79,10 +79,17 @@ async def test_labels_are_changed_one_by_one(api: Api, machines: Machines) -> No
             "labels." + "b" * 64,
             "a name that is a text of 1 to 256 characters",
         ),
+        ({"a": "x", "rack": "b4\nok"}, "labels.rack", "a value without control characters"),
+        ({"a": "x", "rack": "\x1b[2J"}, "labels.rack", "a value without control characters"),
+        ({"a": "x", "rack": "b\u20284"}, "labels.rack", "a value without control characters"),
+        ({"a": "x", "ra\rck": "b4"}, "labels.ra\rck", "a name without control characters"),
     ],
-    ids=["longest", "value", "name", "value's text", "name's text"],
+    ids=[
+        *("longest", "value", "name", "value's text", "name's text"),
+        *("line feed", "escape", "line of Unicode", "in a name"),
+    ],
 )
-async def test_a_label_that_is_too_long_is_refused_by_name(
+async def test_a_label_that_cannot_be_is_refused_by_name(
     api: Api, machines: Machines, labels: Any, named: str | None, expected: str | None
 ) -> None:
     await machines.ready("node-A")
@@ -98,6 +105,20 @@ async def test_a_label_that_is_too_long_is_refused_by_name(
             continue
         assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_PARAMETER")
         assert (answer.json()["parameter"], answer.json()["expected"]) == (named, expected)
+    assert (await row(api))["operator_labels"] == ({} if named else labels)
+
+
+async def test_a_label_of_before_that_holds_a_line_feed_can_be_taken_away(
+    api: Api, machines: Machines, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await machines.ready("node-A")
+    with monkeypatch.context() as before:
+        before.setattr("registry.operating.changed", lambda _, changes: changes)
+        await registry.label("node-A", {"ra\nck": "b\n4"}, "tests", "when it could be set")
+    assert (await row(api))["operator_labels"] == {"ra\nck": "b\n4"}
+    body = {"labels": {"ra\nck": None}, "reason": "r"}
+    answer = await api.ask("PATCH", "/v1/nodes/node-A/labels", body)
+    assert (answer.status_code, answer.json()["labels"]) == (200, {})
 
 
 async def test_a_bulk_does_to_all_it_means_and_to_no_other(

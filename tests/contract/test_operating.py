@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from muster.wire.messages import Gpu, Hardware, Model, Register
+from muster.wire.registering import LABELS_MOST
 from registry import capabilities as can
 from registry.capabilities import label_name
 from registry.errors import Contended
 from registry.keys import PARTITIONS, partition_of
-from registry.labels import LABELS_MOST
 from registry.listing import Filter
 from registry.model import (
     UNLABELLED,
@@ -570,6 +570,8 @@ async def test_a_change_of_labels_sent_twice_is_one_event(registry: Registry) ->
         ({"": "x"}, "''"),
         ({"n" * 257: "x"}, "nnn"),
         ({"tier": "\ud800"}, "'tier'"),
+        ({"tier": "gold\n"}, "'tier': its value holds a control character"),
+        ({"ti\x7fer": "gold"}, r"'ti\\x7fer': its name holds a control character"),
         ({f"l{i:02}": "x" for i in range(LABELS_MOST)}, "'l31'"),
     ],
 )

@@ -20,7 +20,9 @@ from tests.support.users import BOTH, GATEWAY, SHIPPED, SWEEPER, as_user, shippe
 ROOT = Path(__file__).parents[2]
 KEYS = Keys("muster")
 PARTITION = 7
-OF_SWEEPERS = {"patrol", "arm", "facts", "transition", "expire", "reindex", "present", "release"}
+OF_SWEEPERS = {
+    "patrol", "snooze", "arm", "facts", "transition", "expire", "reindex", "present", "release",
+}  # fmt: skip
 OF_BOTH = {"facts", "present", "arm"}
 CONNECTING = {
     "hello", "ping", "select", "command", "cluster|slots", "asking", "info", "acl|whoami", "eval",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
@@ -36,6 +37,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "must
 SEEN = ROOT / "deploy" / "images.txt"
 BASE = "localhost/muster-base:bookworm"
 PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
+LISTED = "/opt/muster/muster.cdx.json"
 IMAGES = {"muster": "deploy/Dockerfile", "muster-agent": "deploy/agent/Dockerfile"}
 
 
@@ -60,6 +62,7 @@ def main() -> int:
         for name, image in (("muster", server), ("muster-agent", agent)):
             _nothing_to_write(name, image)
             _sized(name, image)
+            _listed(name, image)
         _runs(server, agent)
     _print(f"all of it, without the stand-in base: {time.monotonic() - began:.0f} s")
     SEEN.write_text("".join(f"{line}\n" for line in _PRINTED), "utf-8")
@@ -233,6 +236,19 @@ def _sized(name: str, image: Image) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     _say(f"{name}: {done.stdout.split()[0]} MiB of its own, beside what the base has")
+
+
+def _listed(name: str, image: Image) -> None:
+    """Its list of what it is made of names what is installed, and nothing else."""
+    made = json.loads(image.run("cat", LISTED))
+    named = {(c["name"], c["version"]) for c in made["components"]}
+    asked = "from importlib.metadata import *; [print(d.name, d.version) for d in distributions()]"
+    pairs = [line.split() for line in image.run("python", "-c", asked).splitlines()]
+    there = {(re.sub("[-_.]+", "-", n).lower(), version) for n, version in pairs if n != "muster"}
+    assert named == there, named ^ there
+    assert {c["scope"] for c in made["components"]} == {"required"}
+    assert ("nvidia-ml-py" in dict(named)) == (name == "muster-agent")
+    _say(f"{name}: {LISTED} names the {len(named)} packages that are installed, and no other")
 
 
 def _until(true: Callable[[], Any], what: str, running: Running) -> Any:

@@ -262,6 +262,11 @@ async def test_operators_drain_resume_label_and_take_off(system: System) -> None
         label = ("label", "node-ABC12345", "--set", "tier=gold", "--set", "rack=b4", *reason)
         said = await muster(*label, environ=environ)
         assert said.out == "node-ABC12345 labelled: region=eu tier=gold rack=b4\n"
+        said = await muster(
+            "label", "node-ABC12345", "--set", "tier=a\nb", *reason, environ=environ
+        )
+        assert (said.rc, said.out) == (exits.USAGE, "")
+        assert "labels.tier: expected a value without control characters\n" in said.err
         unlabel = ("label", "node-ABC12345", "--unset", "rack", "--unset", "tier", *reason)
         (line,) = (await muster(*unlabel, "--json", environ=environ)).lines
         assert line == {"node_id": "node-ABC12345", "labels": {"region": "eu"}}

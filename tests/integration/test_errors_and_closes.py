@@ -97,6 +97,7 @@ async def unavailable(system: System) -> None:
             answer = await node.register()
             assert answer["code"] == "UNAVAILABLE"
             assert answer["details"]["retry_after_ms"] > 0
+            assert "registration_put_off error=" in system.gateways[0].log()
         finally:
             store.resume()
 

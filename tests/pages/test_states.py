@@ -163,8 +163,13 @@ async def test_a_gateway_without_tokens_that_others_can_reach_says_what_to_confi
     await visitor.page.goto(system.http)
     await expect(visitor.page.get_by_role("heading", name="closed to pages")).to_be_visible()
     await expect(visitor.page.locator("#page")).to_contain_text("API_NOT_CONFIGURED")
-    await expect(visitor.page.locator("#page")).to_contain_text("MUSTER_API_TOKENS")
+    await expect(visitor.page.locator("#page")).to_contain_text("MUSTER_API_TOKENS_FILE")
     assert not await grave_faults(visitor)
+    chinese = await visit(locale="zh-CN")
+    chinese.expects("status of 403")
+    await chinese.page.goto(system.http)
+    await expect(chinese.page.locator("#page")).to_contain_text("会生成令牌")
+    await expect(chinese.page.locator("#page")).not_to_contain_text("makes a token")
 
 
 @pytest.mark.pages

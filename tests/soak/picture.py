@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 
+from bench.drawing import Plot, Scale, box, ink, page, rounded, spread, words
 from tests.soak.sample import Sample
 
 _WIDE, _LEFT, _RIGHT, _TOP = 980, 64, 150, 74
 _HIGH, _GAP = 104, 40
-_INKS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#16a085", "#7f8c8d")
 _BANDS = {
     "gateway restarted": "#cfe3f5", "gateway killed": "#f5cfcf", "machines silent": "#e9e9e9",
     "GPUs lost": "#e9e9e9", "sweeper paused": "#f7e7c4", "store stalled": "#e5d4f1",
@@ -65,92 +63,49 @@ def panels(samples: Sequence[Sample]) -> list[Panel]:
 def drawn(samples: Sequence[Sample], title: str) -> str:
     """The picture as SVG."""
     shown = panels(samples)
-    high = _TOP + len(shown) * (_HIGH + _GAP)
     end = samples[-1].at_s if samples else 1.0
-    out = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {high}" '
-            f'width="{_WIDE}" height="{high}" font-family="sans-serif" font-size="11">'
-        ),
-        f'<rect width="{_WIDE}" height="{high}" fill="#fff"/>',
-        f'<text x="{_LEFT}" y="24" font-size="15">{escape(title)}</text>',
-        *_legend(),
-    ]
+    out = [words(_LEFT, 24, title, size=15), *_legend()]
     for place, panel in enumerate(shown):
         out += _panel(panel, samples, end, _TOP + place * (_HIGH + _GAP))
-    return "\n".join([*out, "</svg>"]) + "\n"
-
-
-def _x(at_s: float, end: float) -> float:
-    return _LEFT + at_s / end * (_WIDE - _LEFT - _RIGHT)
+    return page(_WIDE, _TOP + len(shown) * (_HIGH + _GAP), out, size=11)
 
 
 def _panel(panel: Panel, samples: Sequence[Sample], end: float, top: int) -> list[str]:
     values = [value for line in panel.lines.values() for _, value in line]
-    most = _round(max(values, default=1.0))
-    bottom = top + _HIGH
-    out = _bands(samples, end, top)
-    out.append(f'<text x="{_LEFT}" y="{top - 6}" font-weight="bold">{escape(panel.title)}</text>')
-    for part in (0.0, 0.5, 1.0):
-        y = bottom - part * _HIGH
-        out.append(
-            f'<path d="M{_LEFT} {y:.1f}H{_WIDE - _RIGHT}" stroke="#ccc"/>'
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{most * part:g}</text>'
-        )
-    for minute in _ticks(end):
-        out.append(
-            f'<text x="{_x(minute * 60, end):.1f}" y="{bottom + 14}" text-anchor="middle" '
-            f'fill="#555">{minute:g} min</text>'
-        )
-    ends: list[float] = []
-    for place, (name, line) in enumerate(panel.lines.items()):
-        if not line:
-            continue
-        ink = _INKS[place % len(_INKS)]
-        points = " ".join(
-            f"{_x(at, end):.1f},{bottom - value / most * _HIGH:.1f}" for at, value in line
-        )
-        y = _beside(bottom - line[-1][1] / most * _HIGH + 4, ends, bottom + 10)
-        out.append(
-            f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="1.5"/>'
-            f'<text x="{_WIDE - _RIGHT + 8}" y="{y:.1f}" fill="{ink}">'
-            f"{escape(name)} {line[-1][1]:.4g}</text>"
-        )
+    most = rounded(max(values, default=1.0))
+    plot = Plot(_LEFT, top, _WIDE - _LEFT - _RIGHT, _HIGH, Scale(0, end), Scale(0, most))
+    out = [
+        *_bands(samples, plot),
+        words(_LEFT, top - 6, panel.title, bold=True),
+        *plot.ruled([0.0, most / 2, most]),
+        *plot.marked([(minute * 60, f"{minute:g} min") for minute in _ticks(end)], below=14),
+    ]
+    lines = [(place, *named) for place, named in enumerate(panel.lines.items()) if named[1]]
+    heights = spread([plot.y_of(line[-1][1]) + 4 for _, _, line in lines], plot.bottom + 10)
+    for (place, name, line), y in zip(lines, heights, strict=True):
+        out += [
+            plot.line(line, ink(place), 1.5),
+            words(plot.right + 8, y, f"{name} {line[-1][1]:.4g}", colour=ink(place)),
+        ]
     return out
 
 
-def _beside(y: float, taken: list[float], lowest: float) -> float:
-    """The nearest place for a word that lies on no other, and not below the panel."""
-    places = (y + step * 4 for step in sorted(range(-40, 41), key=abs))
-    free = next(
-        place
-        for place in places
-        if place <= lowest and all(abs(place - other) >= 12 for other in taken)
-    )
-    taken.append(free)
-    return free
-
-
-def _bands(samples: Sequence[Sample], end: float, top: int) -> list[str]:
+def _bands(samples: Sequence[Sample], plot: Plot) -> list[str]:
     out, before = [], 0.0
     for sample in samples:
+        x = plot.x_of(before)
         for name in sample.during:
-            x = _x(before, end)
-            out.append(
-                f'<rect x="{x:.1f}" y="{top}" width="{_x(sample.at_s, end) - x:.1f}" '
-                f'height="{_HIGH}" fill="{_BANDS.get(name, "#eee")}" fill-opacity="0.6"/>'
-            )
+            wide = plot.x_of(sample.at_s) - x
+            out.append(box(x, plot.top, wide, _HIGH, _BANDS.get(name, "#eee"), opacity=0.6))
         before = sample.at_s
     return out
 
 
 def _legend() -> list[str]:
-    out, x = [], _LEFT
-    for name, ink in _BANDS.items():
-        out.append(
-            f'<rect x="{x}" y="36" width="12" height="12" fill="{ink}"/>'
-            f'<text x="{x + 17}" y="46">{name}</text>'
-        )
+    out: list[str] = []
+    x = _LEFT
+    for name, colour in _BANDS.items():
+        out += [box(x, 36, 12, 12, colour), words(x + 17, 46, name)]
         x += 34 + 6 * len(name)
     return out
 
@@ -182,14 +137,6 @@ def _waits(
             if seconds is not None:
                 lines[name].append((sample.at_s, seconds * 1000))
     return lines
-
-
-def _round(most: float) -> float:
-    """The next of 1, 2, 5 and their tenfolds."""
-    if most <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(most))
-    return next(power * n for n in (1, 2, 5, 10) if power * n >= most * 0.9999)
 
 
 def _ticks(end: float) -> list[float]:

@@ -16,7 +16,7 @@ from gateway.api.problems import CODES
 from gateway.api.table import TABLE
 from muster.client import AsyncClient, Client, NoAvailableNodeError, asking, errors, following
 from muster.client import answers as ours
-from registry import overview
+from registry import overview, tallies
 
 PAIRS: list[tuple[type[msgspec.Struct], type[msgspec.Struct]]] = [
     (theirs.GpuShown, ours.Gpu),
@@ -35,7 +35,7 @@ PAIRS: list[tuple[type[msgspec.Struct], type[msgspec.Struct]]] = [
     (explaining.Point, ours.Point),
     (explaining.Waiting, ours.Waiting),
     (explaining.Explanation, ours.Explanation),
-    (overview.Tally, ours.Tally),
+    (tallies.Tally, ours.Tally),
     (overview.Watch, ours.Observation),
     (overview.MassExpiry, ours.MassExpiry),
     (overview.Braking, ours.Brake),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from registry.embedded import (
+    COMPACT_BYTES,
     EmbeddedCluster,
     EmbeddedStore,
     EmbeddedStoreError,
@@ -45,12 +47,26 @@ def test_it_never_evicts_keeps_nodes_compact_and_has_a_log_of_changes(tmp_path: 
     try:
         assert store.command("CONFIG", "GET", "maxmemory-policy")[1] == "noeviction"
         assert store.command("CONFIG", "GET", "appendonly")[1] == "yes"
-        assert store.command("CONFIG", "GET", "hash-max-listpack-value")[1] == "2048"
+        found = store.command("CONFIG", "GET", "hash-max-listpack-value")[1]
+        assert found == str(COMPACT_BYTES)
         assert store.command("CONFIG", "GET", "bind")[1] == "127.0.0.1"
         assert store.url == f"redis://127.0.0.1:{store.port}/0"
     finally:
         store.stop()
     assert not store.running
+
+
+@pytest.mark.parametrize(
+    "shipped",
+    [
+        "deploy/compose.yaml", "helm/muster/templates/store.yaml", "docs/systemd.md",
+        "docs/operations.md",
+    ],
+)  # fmt: skip
+def test_other_stores_that_come_with_muster_keep_nodes_as_compact(shipped: str) -> None:
+    text = (Path(__file__).resolve().parents[2] / shipped).read_text(encoding="utf-8")
+    found = re.findall(r'hash-max-listpack-value[\s"-]+(\d+)', text)
+    assert set(found) == {str(COMPACT_BYTES)}
 
 
 def test_what_it_was_told_is_there_after_it_was_killed(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 
-from gateway.repeats import MOST, WINDOW_S, Repeats, bound_libraries
+from registry.logs import configure, log
+from registry.repeats import MOST, OWN_MOST, WINDOW_S, Repeats, bound_libraries
 
 
 class Told(logging.Handler):
@@ -24,7 +26,7 @@ class Library:
     def __init__(self) -> None:
         self.s = 100.0
         self.logger = logging.Logger("library")
-        self.logger.addFilter(Repeats(lambda: self.s))
+        self.logger.addFilter(Repeats(now=lambda: self.s))
         self.told = Told()
         self.logger.addHandler(self.told)
 
@@ -69,6 +71,29 @@ def test_what_is_remembered_is_bounded() -> None:
     (repeats,) = library.logger.filters
     assert isinstance(repeats, Repeats)
     assert len(repeats._kinds) <= 1000
+
+
+def test_of_our_own_lines_the_next_says_how_many_were_kept_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    configure("json", "info")
+    (repeats,) = root.handlers[0].filters
+    monkeypatch.setattr(repeats, "_now", lambda: now)
+    ours = logging.getLogger("muster.gateway.enrolment")
+    for n in range(OWN_MOST + 500):
+        log(ours, logging.INFO, "registered", node_id=f"node-{n}")
+    log(ours, logging.INFO, "something_else")
+    now += WINDOW_S
+    log(ours, logging.INFO, "registered", node_id="node-X")
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(said) == OWN_MOST + 2
+    assert [line["action"] for line in said[-2:]] == ["something_else", "registered"]
+    assert (said[-1]["node_id"], said[-1]["kept_back"]) == ("node-X", 500)
+    assert not any("kept_back" in line for line in said[:-1])
 
 
 def test_it_stands_before_the_libraries_that_read_strangers_bytes_once(

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "muster": ("muster",),
     "registry.health": ("registry", "muster.wire"),
     "registry.capabilities": ("registry", "muster.wire"),
+    "registry.labels": ("registry", "muster.wire"),
     "registry": (),
     "gateway": ("muster.wire", "registry"),
     "sweeper": ("registry",),

@@ -348,6 +348,16 @@ def test_a_decision_is_never_made_twice(f: Facts, limits: Limits, present: bool)
     raise AssertionError(f"it never comes to rest: {seen}")
 
 
+@given(any_facts(), any_limits, st.booleans(), st.integers(1, 5), st.integers(1, 45_000))
+def test_nothing_leads_away_from_the_healthy_whose_alarms_are_set_on_unjudged(
+    f: Facts, limits: Limits, present: bool, passed: int, left: int
+) -> None:
+    """Healthy as `registry/scripts/snooze.lua` means it."""
+    f = replace(f, status=READY, window="P" * passed, leave="", leave_kind="", intent="")
+    f = replace(f, ttl_ms=min(left, limits.heartbeat_timeout_ms))
+    assert judge(f, limits, gateway_present=present) is None
+
+
 @given(any_facts(), any_limits, st.booleans(), st.integers(0, 10**7))
 def test_silence_stays_silence(f: Facts, limits: Limits, present: bool, later: int) -> None:
     f = replace(f, last_beat=NOW - 90_000, unobserved=0, ttl_ms=-2, leave="", leave_kind="")

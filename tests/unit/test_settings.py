@@ -76,6 +76,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("MUSTER_HEARTBEAT_TIMEOUT_S", "15", "more than the heartbeat interval"),
         ("MUSTER_WINDOW_LENGTH", "2", "at least 3"),
         ("MUSTER_MASS_EXPIRY_FRACTION", "1.5", "at most 1"),
+        ("MUSTER_WATCH_KEEPALIVE_S", "21", "at most 20"),
     ],
 )
 def test_a_bad_value_is_named_with_what_was_expected(

@@ -9,9 +9,12 @@ export function gate(page, problem, enter) {
   const code = problem?.code ?? "UNAUTHORIZED";
   if (code !== "UNAUTHORIZED") {
     const known = ["API_NOT_CONFIGURED", "NOT_LOCAL", "FORBIDDEN"].includes(code);
+    const tokens = ["API_NOT_CONFIGURED", "NOT_LOCAL"].includes(code);
+    const detail = tokens ? word("closed_how") : problem.detail;
     fill(page, h("section.card.gate", {}, h("h1", {}, word("closed_title")),
       h("p", {}, known ? word(`closed_${code}`) : problem.title),
-      problem.detail ? h("p.soft", {}, problem.detail) : null, h("code", {}, code)));
+      detail ? h("p.soft", {}, detail) : null,
+      h("code", {}, code)));
     return;
   }
   const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true });

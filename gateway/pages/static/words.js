@@ -164,6 +164,10 @@ export const WORDS = {
     "Without tokens it answers only this machine's own programs, asked as localhost; this page came by another name or through a proxy. Open it as http://localhost and its port, or have an operator configure tokens:",
     "未配置令牌时，它只应答本机以 localhost 发起的请求；本页经由其他名称或代理打开。请用 http://localhost 加端口打开，或请管理员配置令牌：",
   ],
+  closed_how: [
+    "muster token new --name NAME --role admin makes a token and the line for MUSTER_API_TOKENS_FILE; --open-api (MUSTER_OPEN_API=true) lets everybody in without.",
+    "muster token new --name NAME --role admin 会生成令牌，并给出要写入 MUSTER_API_TOKENS_FILE 的一行；--open-api（MUSTER_OPEN_API=true）则不用令牌，任何人都可访问。",
+  ],
   closed_FORBIDDEN: ["This token may not see this.", "此令牌无权查看。"],
 
   all: ["all", "全部"],

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tests.mutants.mutant import Mutant, guards, integration, unit
 
 _TURNED_AWAY = integration("turned_away")
+_EARLY = ("tests/attack/test_early_frames.py",)
 
 
 def mutants() -> Iterator[Mutant]:
@@ -55,6 +56,25 @@ def mutants() -> Iterator[Mutant]:
         prefix="arriving, browsers",
     )
     yield from guards(
+        "gateway/arriving.py",
+        _EARLY,
+        ("what stands behind the head", "self._hand_over(data[self._behind_head :])", "pass"),
+        ("not behind a refusal", "if rest and not self.transport.is_closing():", "if rest:"),
+        prefix="arriving, early",
+    )
+    yield from guards(
+        "gateway/flooding.py",
+        _EARLY,
+        ("it waits for the answer", "            self._early = True\n", ""),
+        ("it has its turn", "            self._listen()\n", ""),
+        (
+            "then the rest is read",
+            "            self.transport.resume_reading()",
+            "            pass",
+        ),
+        prefix="flooding, early",
+    )
+    yield from guards(
         "gateway/flooding.py",
         _TURNED_AWAY,
         ("the place is given back", "self._door.leave(self.transport)", "pass"),
@@ -63,9 +83,10 @@ def mutants() -> Iterator[Mutant]:
         ("pieces", "if len(self.frames) > PIECES_MOST:", "if False:"),
     )
     yield from guards(
-        "gateway/repeats.py",
+        "registry/repeats.py",
         unit("repeats"),
-        ("a few of a kind", "if kind.said >= MOST:", "if False:"),
+        ("a few of a kind", "if kind.said >= self._most:", "if False:"),
+        ("how many there were", 'if hasattr(record, "context"):', "if False:"),
         (
             "bugs are told apart",
             "key = (record.msg, _failed_at(record))",

@@ -62,4 +62,5 @@ def mutants() -> Iterator[Mutant]:
         ("how many", "for name in list(made)[LABELS_MOST:]:", "for name in ():"),
         ("how long", "if size > LABEL_BYTES_MOST:", "if False:"),
         ("nameless", "if not name:", "if False:"),
+        ("in a line", "and not IN_A_LINE.fullmatch(text):", "and False:"),
     )

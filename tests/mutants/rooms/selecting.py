@@ -71,6 +71,25 @@ def mutants() -> Iterator[Mutant]:
         ("full nodes are not sent", "return left <= 0 or left <=", "return false and left <="),
     )
     yield from guards(
+        "registry/scripts/tally.lua",
+        contract("selecting"),
+        ("the leaving are not counted as available", "or leave or", "or"),
+        (
+            "the drained are not",
+            "'stamp') or '') ~= '' then",
+            "'stamp') or '') ~= '' and false then",
+        ),
+        ("the silent are not", "left > 0 and left <= timeout", "left <= timeout"),
+        ("a skewed key is none", "left > 0 and left <= timeout", "left > 0"),
+        ("the removed are not counted", "and not removed(r[1], r[2], r[4]) then", "then"),
+        ("nor what the offline could do", "if status ~= 'offline' then", "if true then"),
+    )
+    yield from guards(
+        "registry/tallies.py",
+        unit("tallies"),
+        ("of the offline only the status counts", "if status != Status.OFFLINE:", "if True:"),
+    )
+    yield from guards(
         "registry/looks.py",
         unit("looks"),
         ("no answer is older than its question", "if asked.done > before and", "if"),
@@ -80,7 +99,7 @@ def mutants() -> Iterator[Mutant]:
         contract("selecting"),
         (
             "an owner's few are not sampled",
-            "if total <= most or scope is not None:",
+            "if whole or total <= most:",
             "if total <= most:",
         ),
         ("named nodes only", "if wanted.ids is None:", "if True:"),

@@ -15,7 +15,20 @@ def mutants() -> Iterator[Mutant]:
         ("silence needs watching", "return partition in self._observed or", "return True or"),
         ("a long pass keeps watch", "            await self._keep_watch()\n", ""),
         ("no gateway, no observing", "return bool(self._gateways)", "return True"),
+        ("who beats again is not held", "            self.brake.heard(id_)\n", ""),
         ("stopped amid a page", "elif self._may_call_silent(partition):", "elif True:"),
+    )
+    yield from guards(
+        "registry/scripts/snooze.lua",
+        contract("snoozing"),
+        ("its window", "string.match(r[2] or '', '^P+$')", "true"),
+        ("its status", "r[1] == 'ready' and", ""),
+        ("its leaving", "not r[3] and", ""),
+        ("its drain", "redis.call('HEXISTS', intent, 'stamp') == 0", "true"),
+        ("its key", "left > 0 and", ""),
+        ("a key of a clock ahead", "left <= timeout and", ""),
+        ("its silence", " and at > now then", " then"),
+        keyword="not fakeredis",
     )
     yield from guards(
         "sweeper/brake.py",

@@ -47,13 +47,13 @@ def mutants() -> Iterator[Mutant]:
         unit("wire_reading"),
         (
             "labels' names stay in a line",
-            "if not (_IN_A_LINE.fullmatch(key) and _IN_A_LINE.fullmatch(value)):",
-            "if not _IN_A_LINE.fullmatch(value):",
+            "if not (IN_A_LINE.fullmatch(key) and IN_A_LINE.fullmatch(value)):",
+            "if not IN_A_LINE.fullmatch(value):",
         ),
         (
             "labels' values stay in a line",
-            "if not (_IN_A_LINE.fullmatch(key) and _IN_A_LINE.fullmatch(value)):",
-            "if not (_IN_A_LINE.fullmatch(key) and _IN_A_LINE.match(value)):",
+            "if not (IN_A_LINE.fullmatch(key) and IN_A_LINE.fullmatch(value)):",
+            "if not (IN_A_LINE.fullmatch(key) and IN_A_LINE.match(value)):",
         ),
         prefix="wire registering",
     )

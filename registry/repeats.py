@@ -1,19 +1,21 @@
-"""What strangers can make the HTTP and WebSocket libraries say, said a few times and then counted.
+"""What strangers can make a process say, said some times and then counted.
 
-Each unreadable request is a warning of theirs, each odd handshake a traceback. One line of the same
-kind tells as much as a million do, and a million fill a disk.
+Each unreadable request is a warning of the libraries that read it, each odd handshake a traceback,
+and each of a million registrations is a line of our own, and another when it is over. One line of
+the same kind tells as much as a million do, and a million fill a disk.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.clock import monotonic
-
 MOST = 10
-"""Records of one kind within a window; the rest are counted."""
+"""Records of one kind of the libraries within a window; the rest are counted."""
+OWN_MOST = 1000
+"""Of one kind of our own: who restarts a fleet reads on, and a flood is some 200 KiB a minute."""
 WINDOW_S = 60.0
 _KINDS_MOST = 1000
 _LIBRARIES = "uvicorn.error"
@@ -27,13 +29,14 @@ class _Kind:
 
 
 class Repeats(logging.Filter):
-    """Lets `MOST` records of a kind pass in each window; the next one says how many did not.
+    """Lets `most` records of a kind pass in each window; the next one says how many did not.
 
     A kind is what the code says and where it failed, not what a stranger sent: there are few.
     """
 
-    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, most: int = MOST, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._most = most
         self._now = now
         self._kinds: dict[tuple[object, object], _Kind] = {}
 
@@ -47,13 +50,20 @@ class Repeats(logging.Filter):
             kind = self._kinds[key] = _Kind(now)
         if now - kind.since >= WINDOW_S:
             if kind.kept_back:
-                record.msg = f"{record.msg} (and {kind.kept_back} more of them since the last line)"
+                _tell(record, kind.kept_back)
             kind.since, kind.said, kind.kept_back = now, 0, 0
-        if kind.said >= MOST:
+        if kind.said >= self._most:
             kind.kept_back += 1
             return False
         kind.said += 1
         return True
+
+
+def _tell(record: logging.LogRecord, kept_back: int) -> None:
+    if hasattr(record, "context"):
+        record.context = {**record.context, "kept_back": kept_back}
+    else:
+        record.msg = f"{record.msg} (and {kept_back} more of them since the last line)"
 
 
 def bound_libraries() -> None:
