@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tracemalloc
 import weakref
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
@@ -45,25 +48,32 @@ class Wire:
         return False
 
 
-async def open_socket(more: bytes = b"") -> NodeProtocol:
+async def accept_and_wait(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await asyncio.sleep(60)
+
+
+@cache
+def config() -> uvicorn.Config:
+    made = uvicorn.Config(
+        accept_and_wait, ws_max_size=4 * LARGE, ws_per_message_deflate=False, log_config=None
+    )
+    made.load()
+    return made
+
+
+async def open_socket(
+    more: bytes = b"", kind: type[WebSocketsSansIOProtocol] = NodeProtocol
+) -> Any:
     """A socket whose application took the upgrade and waits for nothing."""
-
-    accepted = asyncio.Event()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await send({"type": "websocket.accept"})
-        accepted.set()
-        await asyncio.sleep(60)
-
-    config = uvicorn.Config(app, ws=NodeProtocol, ws_max_size=4 * LARGE, log_config=None)
-    config.load()
     state = {"stall_clock": StallClock(), "buffers": Buffers(8 * LARGE)}
-    protocol = NodeProtocol(config, ServerState(), state)
+    protocol = kind(config(), ServerState(), state)
     protocol.connection_made(Wire())  # type: ignore[arg-type]
     protocol.data_received(HEAD + more + b"\r\n\r\n")
-    async with asyncio.timeout(5):
-        await accepted.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert protocol.handshake_complete
     return protocol
 
 
@@ -124,3 +134,22 @@ async def test_a_conversation_that_waits_holds_nothing_of_the_message_before() -
     held = watched()
     run.cancel()
     assert held is None
+
+
+async def memory_of(kind: type[WebSocketsSansIOProtocol]) -> float:
+    """Bytes of one idle socket."""
+    await open_socket(kind=kind)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        kept = [await open_socket(kind=kind) for _ in range(50)]
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return (after - before) / len(kept)
+
+
+async def test_an_idle_socket_takes_less_memory_than_uvicorns_own() -> None:
+    own, uvicorns = await memory_of(NodeProtocol), await memory_of(WebSocketsSansIOProtocol)
+    assert own < 0.64 * uvicorns
