@@ -31,6 +31,9 @@ from registry.primary import to_the_primary
 from registry.trust import Trust, by
 
 _CONNECTIONS = 8
+"""With a server that holds everything, for what is asked; those who listen have others."""
+_LISTENING = 4
+_CLUSTERS_MOST = 64
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,13 @@ PLAIN = Access()
 
 @dataclass(frozen=True)
 class Opened:
-    """A client, whether one server holds everything, and the clients of sentinels."""
+    """A client, whether one server holds everything, how many questions may be under way at once
+    (the pool's own queue is none: who comes late may be served first, for ever), and the clients of
+    sentinels."""
 
     client: Any
     single: bool
+    at_once: int = _CLUSTERS_MOST
     sentinels: list[Redis] = field(default_factory=list)
 
 
@@ -122,7 +128,7 @@ def _retry() -> Retry:
 def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trust | None) -> Opened:
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=_CONNECTIONS,
+        max_connections=_CONNECTIONS + _LISTENING,
         timeout=timeout_s,
         socket_keepalive=True,
         retry=_retry(),
@@ -131,7 +137,7 @@ def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trus
     if trust is not None:
         pool.connection_class = by(trust, SSLConnection)
     pool.connection_class = packing(pool.connection_class)
-    return Opened(Redis.from_pool(pool), single=True)
+    return Opened(Redis.from_pool(pool), single=True, at_once=_CONNECTIONS)
 
 
 def _cluster(url: str, options: dict[str, Any], trust: Trust | None) -> Opened:

@@ -44,16 +44,25 @@ class Observer(Protocol):
 
 
 class Store:
-    """A client of the store. `single` says that one node holds every slot."""
+    """A client of the store. `single` says that one node holds every slot; `at_once` questions are
+    under way at a time, the others have their turn in the order in which they came."""
 
-    def __init__(self, client: Any, *, single: bool, genuine: bool, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        single: bool,
+        genuine: bool,
+        timeout_s: float = 5.0,
+        at_once: int = _QUESTIONS,
+    ) -> None:
         self.client = client
         self.single = single
         self.genuine = genuine
         self.timeout_s = timeout_s
         self.clock = StoreClock()
         self.observer: Observer | None = None
-        self._under_way = asyncio.Semaphore(_QUESTIONS)
+        self._under_way = asyncio.Semaphore(at_once)
         self._sentinels: list[Redis] = []
         self._url = ""
         self._reached = False
@@ -65,7 +74,13 @@ class Store:
 
         Raises ValueError naming the schemes when the URL has another one."""
         found = opened(url, access, timeout_s)
-        store = cls(found.client, single=found.single, genuine=True, timeout_s=timeout_s)
+        store = cls(
+            found.client,
+            single=found.single,
+            genuine=True,
+            timeout_s=timeout_s,
+            at_once=found.at_once,
+        )
         store._sentinels, store._url = found.sentinels, url
         return store
 
@@ -91,8 +106,11 @@ class Store:
         while True:
             try:
                 # A Cluster's client opens a connection for every question under way at a node.
-                async with self._under_way:
+                await self._its_turn()
+                try:
                     answer = await ask()
+                finally:
+                    self._under_way.release()
                 self._reached = True
                 return answer
             except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
@@ -105,6 +123,14 @@ class Store:
                     raise StoreUnavailable(f"the client lost its way: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
+
+    async def _its_turn(self) -> None:
+        """Waits for a turn. Raises StoreUnavailable if none comes within the time-out."""
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await self._under_way.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("more is asked of the store than it answers in time") from error
 
     def _told(self, error: Exception) -> StoreError:
         found = _translated(error)
