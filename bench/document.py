@@ -319,9 +319,33 @@ def store() -> str:
     return f"{found['primaries']} primaries, {_run(found)}.\n\n{table}"
 
 
+def beats() -> str:
+    """What `python -m bench.scale.beats` measured last."""
+    if not (_BENCH / "scale/last/beats.json").exists():
+        return "Not measured yet.\n"
+    found = _read("scale/last/beats.json")
+
+    def cost(of: str) -> Callable[[dict[str, Any]], str]:
+        return lambda at: f"{at[of]['us']:.1f} ({at[of]['in_scripts_us']:.1f})"
+
+    heads = ["store, µs", *(f"{_number(at['nodes'])} nodes" for at in found["sizes"])]
+    lines: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("a beat of the same 1 000 nodes (of it in the script)", cost("beat_of_few")),
+        ("a beat of nodes drawn from all", cost("beat_of_all")),
+        ("bare `SET PX`: the same 1 000 / drawn from all", lambda at:
+            f"{at['set_of_few']['us']:.1f} / {at['set_of_all']['us']:.1f}"),
+        ("at rest, cores", lambda at: f"{at['at_rest_cores']:.4f}"),
+    ]  # fmt: skip
+    table = _table(heads, [[what, *(of(at) for at in found["sizes"])] for what, of in lines])
+    return (
+        f"{_run(found)}; {_number(found['beats_per_s'])} beats a second, {found['batch']} a "
+        f"call.\n\n{table}"
+    )
+
+
 _MADE: dict[str, Callable[[], str]] = {
     "rows": rows, "peers": peers, "sizing": sizing, "sockets": sockets, "sizes": sizes,
-    "store": store, "boot": boot, "runs": runs,
+    "store": store, "boot": boot, "runs": runs, "beats": beats,
 }  # fmt: skip
 
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
+from msgspec import Struct
+
 from gateway.clock import monotonic
 from registry.errors import StoreError, StoreUnavailable
 from registry.logs import log
@@ -52,8 +54,7 @@ class BeatOwner(Protocol):
     def answered(self, beat: Beat, answer: BeatAnswer, now: float) -> None: ...
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
+class _Waiting(Struct, eq=False, gc=False):
     beat: Beat
     owner: BeatOwner
     dropped: bool = False
@@ -181,7 +182,11 @@ class Batcher:
         return self._empty.is_set()
 
     async def _send(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+        if len(self._waiting) <= self._batch_max:
+            batch = list(self._waiting)
+            self._waiting.clear()
+        else:
+            batch = [self._waiting.popleft() for _ in range(self._batch_max)]
         self._flying = len(batch)
         answers = await self._ask(batch)
         self._flying = 0

@@ -18,8 +18,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_READ = partial(time.clock_gettime, _CLOCK)  # `monotonic` without a frame of Python
 
 TICK_S = 0.1
 GAP_S = 0.5
@@ -36,7 +38,7 @@ class StallClock:
 
     def __init__(
         self,
-        now: Callable[[], float] = monotonic,
+        now: Callable[[], float] = _READ,
         soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._now = now

@@ -61,6 +61,12 @@ _CLOSED_BELOW = (CloseCode.TOO_BIG.code, CloseCode.OVERLOADED.code)
 class Connection:
     """The conversation over one socket."""
 
+    __slots__ = (
+        "_enrolment", "_messages", "_pulse", "_unknown", "_unreadable", "_waits", "address",
+        "admitted", "codec", "incoming", "locale", "node_id", "services", "session", "token_shown",
+        "transport", "unregistered_since",
+    )  # fmt: skip
+
     def __init__(
         self,
         services: Services,
@@ -161,6 +167,7 @@ class Connection:
                     self._closed_below(event.get("code"))
                     return
                 await self._frame(event)
+                del event  # it may be large, and the next may be long in coming
         finally:
             await self._end()
 

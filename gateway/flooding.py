@@ -38,6 +38,8 @@ class FloodedProtocol(NodeProtocol):
     """A node socket of which a flood costs little, and whose place at the door is given back. The
     lifespan state must hold `door` (Door)."""
 
+    __slots__ = ("_controls", "_door", "_patience_bytes", "_rest", "_rest_arrived", "_taken")
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._door: Door = self.app_state["door"]

@@ -14,12 +14,13 @@ last; the answer repairs whatever a lost message or a failed-over store got wron
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import random
 from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from gateway.enrolment import adopt, new_registration, prepare
 from gateway.session import Session, taken_off
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("muster.gateway.pulse")
 
-_COUNTED = (BeatOutcome.FINE, BeatOutcome.TELL, BeatOutcome.LOWER)
+_COUNTED = (BeatOutcome.TELL, BeatOutcome.LOWER)  # and FINE
 _RENEWED = (BeatOutcome.FOREIGN, BeatOutcome.OLDER, BeatOutcome.MISSING, BeatOutcome.SILENT)
 _LOOKS = 20
 
@@ -172,9 +173,16 @@ class Pulse:
 
     def answered(self, beat: Beat, answer: BeatAnswer, now: float) -> None:
         """Acts on the store's answer to a beat, come at `now` (monotonic, s); never waits."""
-        metrics = self._connection.services.metrics
+        connection = self._connection
+        metrics = connection.services.metrics
         metrics.heartbeats[answer.outcome] += 1
         metrics.beat_wait.observe(max(0.0, now - beat.arrived))
+        if answer.outcome is BeatOutcome.FINE:  # nearly always, and nothing need be said
+            session = connection.session
+            if session is not None and session.sid == beat.sid:
+                session.counted(beat.verdict)
+            self._landed()
+            return
         follow_up = self._act(beat, answer)
         if follow_up is None:
             self._landed()
@@ -184,10 +192,6 @@ class Pulse:
     def _act(self, beat: Beat, answer: BeatAnswer) -> Coroutine[Any, Any, None] | None:
         connection = self._connection
         session = connection.session
-        if answer.outcome is BeatOutcome.FINE:  # nearly always, and nothing need be said
-            if session is not None and session.sid == beat.sid:
-                session.counted(beat.verdict)
-            return None
         if session is None or not connection.transport.open:
             return None
         if session.sid != beat.sid:
@@ -314,7 +318,7 @@ class Pulse:
             seq = session.seq
         self._under_way += 1
         connection.services.batcher.offer(
-            dataclasses.replace(beat, sid=session.sid, session=session.session, seq=seq), self
+            structs.replace(beat, sid=session.sid, session=session.session, seq=seq), self
         )
 
     async def _update(self, updated: Register) -> None:

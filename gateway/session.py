@@ -76,7 +76,7 @@ class Session:
 
     def counted(self, verdict: Verdict) -> None:
         """Remembers a verdict the store has counted."""
-        self.window = (verdict.value + self.window)[:WINDOW]
+        self.window = (verdict + self.window)[:WINDOW]
 
     def told(self, change: Change) -> bool:
         """Notes that the node is told a change; False if it knows that or better already."""

@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from msgspec import Struct
+
 
 class Status(StrEnum):
     """The five states of a node; only `ready` is ever selected."""
@@ -55,6 +57,8 @@ class Verdict(StrEnum):
     SELF_REPORTED = "s"
     MISSED_HEARTBEAT = "b"
     JOB_FAILED = "j"
+
+    __hash__ = str.__hash__  # an enumeration's own is written in Python, and verdicts are counted
 
     @property
     def passed(self) -> bool:
@@ -196,8 +200,7 @@ class Stale:
     what: str
 
 
-@dataclass(slots=True)
-class Beat:
+class Beat(Struct, gc=False):
     """One accepted heartbeat on its way to the store.
 
     `arrived` is the earliest instant (this process's `StoreClock.monotonic()`, seconds) at which
@@ -229,6 +232,8 @@ class BeatOutcome(StrEnum):
     FOREIGN = "foreign"  # another sid with a higher session holds the id
     OLDER = "older"  # another sid with a lower session: the store lost ours
     TOO_OLD = "too_old"  # the frame is older than the time-out: changed nothing
+
+    __hash__ = str.__hash__  # as for a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +318,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Patrolled:
-    """One sweeper's look at one partition: held or not, and what waits there. `added` is unobserved
-    time that was just found, ms; it is negative where the store's clock stepped back."""
+    """One sweeper's look at one partition: held or not, and what waits there. `run` is that of
+    the server that was asked, another one after a restart or a failover. `added` is unobserved time
+    that was just found, ms; it is negative where the store's clock stepped back."""
 
     partition: int
     held: bool
     now: int
+    run: str
     marked: tuple[str, ...]
     due: tuple[str, ...]
     next_due: int

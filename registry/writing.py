@@ -144,14 +144,11 @@ class Writing(Base):
     async def _beat_once(
         self, beats: Sequence[Beat], places: list[int], answers: list[BeatAnswer | None]
     ) -> list[int]:
-        groups: dict[int, list[int]] = defaultdict(list)
-        for place in places:
-            groups[self.lane_of(beats[place].node_id)].append(place)
+        chosen = self._apart(beats, places)
         now = await self.packed_at()
         sent = self.clock.monotonic()
-        chosen = list(groups.values())
         calls = [self._packed([beats[i] for i in group], now, sent) for group in chosen]
-        replies = await self.store.call_some("beat", calls)
+        replies = await self.store.call_some("beat", calls, urgent=True)
         again: list[int] = []
         for group, reply in zip(chosen, replies, strict=True):
             if isinstance(reply, StoreUnavailable):
@@ -164,6 +161,15 @@ class Writing(Base):
                 answers[place] = _FINE if answer == 0 else _answered(beats[place], answer)
         return again
 
+    def _apart(self, beats: Sequence[Beat], places: list[int]) -> list[list[int]]:
+        """The places of the beats that go in one call each."""
+        if self.store.single:
+            return [places]
+        groups: dict[int, list[int]] = defaultdict(list)
+        for place in places:
+            groups[self.lane_of(beats[place].node_id)].append(place)
+        return list(groups.values())
+
     def _packed(self, beats: list[Beat], now: int, sent: float) -> tuple[list[str], list[Any]]:
         s, k = self.settings, self.keys
         places: dict[int, int] = {}
@@ -171,16 +177,16 @@ class Writing(Base):
         tail: list[str] = []
         body: list[bytes] = []
         for b in beats:
-            p, *named = k.beaten(b.node_id)
+            p, record, history, ttl = k.beaten(b.node_id)
             place = places.get(p)
             if place is None:
                 place = places[p] = len(places) + 1
                 head += (k.unobserved(p), k.todo(p), k.bell(p))
-            tail += named
-            age = max(0, ms(sent - b.arrived))
+            tail += (record, history, ttl)
+            age = round((sent - b.arrived) * 1000) if sent > b.arrived else 0
             # One argument a beat, as each costs the client more than the whole rest of it.
             said = (
-                f"{place} {b.session} {b.seq} {age} {b.verdict.value} {b.jobs} {b.capacity} "
+                f"{place} {b.session} {b.seq} {age} {b.verdict} {b.jobs} {b.capacity} "
                 f"{b.relayed} {b.sid}\n"
             )
             body.append(said.encode() + b.report)

@@ -187,12 +187,14 @@ async def test_secrets_rotate_under_a_living_fleet_and_the_old_one_ends(system: 
 async def test_a_join_token_taken_away_ends_nobody_inside_and_lets_nobody_in(
     system: System,
 ) -> None:
-    await system.start(join_tokens=["former", "later"])
+    # The machine is silent while another gateway starts.
+    patient: dict[str, Any] = {"heartbeat_timeout_s": 60.0, "gateway_grace_s": 120.0}
+    await system.start(join_tokens=["former", "later"], **patient)
     (gateway,) = system.gateways
     bearer = {"additional_headers": {"Authorization": "Bearer former"}}
     async with Node(system.ws, **bearer) as node:
         await node.become_ready()
-        await system.start(sweepers=0, join_tokens=["later"])
+        await system.start(sweepers=0, join_tokens=["later"], **patient)
         elsewhere = system.gateways[1].ws_url
         for url in (elsewhere, f"{elsewhere}?token=former", f"{elsewhere}?token=later&token=x"):
             async with Node(url, **bearer) as refused:

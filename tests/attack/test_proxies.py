@@ -19,6 +19,7 @@ from tests.support.balancers import balancer
 from tests.support.node import Node, node_row
 from tests.support.raw import wire
 
+FIRST_WORD_S = 5.0
 EVIL = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 FORBIDDEN = b"muster_gateway_sockets"
 POST = "POST /v1/select HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -93,12 +94,15 @@ HOPS = (
 
 
 async def everything(port: int, text: str) -> bytes:
-    """All that is answered until half a second of silence."""
+    """All that is answered until a second of silence; its beginning is waited for longer, as proxy
+    and gateway may have much else to do."""
     got = b""
     async with wire(port) as client:
         await client.send(text.encode("latin-1"))
         try:
-            while data := await asyncio.wait_for(client.reader.read(65_536), 0.5):
+            while data := await asyncio.wait_for(
+                client.reader.read(65_536), 1.0 if got else FIRST_WORD_S
+            ):
                 got += data
         except (TimeoutError, ConnectionError):
             pass

@@ -157,16 +157,27 @@ async def test_while_no_gateway_is_present_nothing_counts_as_observed(store: Sto
 
 
 async def test_an_outage_of_the_store_makes_nobody_silent(store: Store) -> None:
-    scene = Scene(store, gateway_grace_s=1.2)
+    grace_s = 3.0
+    scene = Scene(store, heartbeat_timeout_s=2.0, gateway_grace_s=grace_s)
+    unobserved = [("GET", scene.registry.keys.unobserved(partition_of("node-A")))]
+
+    async def looked_again() -> bool:
+        return scene.sweeper.last_look > before
+
+    async def written_down() -> bool:
+        return await scene.registry.store.commands(unobserved) != [None]
+
     async with running(scene):
         await scene.fleet.register()
         await until(scene.observed, "every partition was observed")
         scene.registry.away, scene.gateway = True, False
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(grace_s + 0.5)
         scene.registry.away = False
-        await asyncio.sleep(0.8)
+        for _ in range(3):  # well within a grace
+            before = scene.sweeper.last_look
+            await until(looked_again, "it looks again")
         scene.gateway = True
-        await asyncio.sleep(0.3)
+        await until(written_down, "the outage is written down")
         assert await scene.status() == "registering"
         await scene.becomes("offline")
         assert scene.sweeper.alive
@@ -386,14 +397,16 @@ async def test_far_from_the_store_the_silent_one_of_many_is_called_and_nobody_el
 
 
 async def test_a_long_pass_keeps_its_leases_and_is_no_unobserved_time(store: Store) -> None:
-    scene = Scene(store, heartbeat_timeout_s=2.0, pass_batch=5)
+    # The pass lasts longer than a lease and than a gap that counts, a page of it much less.
+    lasts = {"lease_ttl_s": 2.5, "unobserved_gap_s": 2.0}
+    scene = Scene(store, heartbeat_timeout_s=2.0, pass_batch=5, **lasts)
     registry, keys = scene.registry, scene.registry.keys
     pages, slow = 0, registry.facts_of
 
     async def slowly(asked: Any) -> Any:
         nonlocal pages
         pages += 1
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         return await slow(asked)
 
     names = [f"node-{n}" for n in range(9999) if partition_of(f"node-{n}") < 8]
@@ -408,7 +421,7 @@ async def test_a_long_pass_keeps_its_leases_and_is_no_unobserved_time(store: Sto
             assert set(leases) == {b"sweeper-1"}
             return pages >= 8
 
-        await until(passed, "it took eight pages of 0.3 s each")
+        await until(passed, "it took eight pages of half a second each")
         found = await store.commands([("GET", keys.unobserved(p)) for p in range(PARTITIONS)])
         assert set(found) == {None}, "its own slowness is not time that nobody observed"
         for name in names:

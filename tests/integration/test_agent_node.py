@@ -12,6 +12,7 @@ import time
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -51,7 +52,8 @@ async def beats(system: System, node_id: str) -> list[int]:
 
 
 async def on_time(system: System, node_id: str, count: int) -> None:
-    """Waits for so many beats more, and asserts that none of them was late."""
+    """Waits for so many beats more, and asserts that they come in time: as a rule an interval after
+    each other, and never so late, on a machine with much else to do, that it counts as silence."""
     begun = (await beats(system, node_id))[-1]
 
     async def enough() -> bool:
@@ -60,7 +62,8 @@ async def on_time(system: System, node_id: str, count: int) -> None:
     await until(enough, f"{count} beats", every_s=0.05)
     times = [at for at in await beats(system, node_id) if at >= begun]
     gaps = [(later - earlier) / 1000 for earlier, later in pairwise(times)]
-    assert max(gaps) < 2 * INTERVAL_S, gaps
+    assert median(gaps) < 1.5 * INTERVAL_S, gaps
+    assert max(gaps) < TIMEOUT_S, gaps
 
 
 async def test_it_becomes_ready_and_says_so(system: System, agents: Agents) -> None:
@@ -77,7 +80,8 @@ async def test_it_becomes_ready_and_says_so(system: System, agents: Agents) -> N
 async def test_its_gateway_is_killed_and_it_is_ready_at_the_next_under_its_id(
     system: System, agents: Agents
 ) -> None:
-    await system.start(gateways=2)
+    timeout_s = 15.0
+    await system.start(gateways=2, heartbeat_timeout_s=timeout_s, gateway_grace_s=2 * timeout_s)
     one, other = system.gateways
     agent = agents.start(one.ws_url, other.ws_url)
     await agent.tells("status", status="ready")
@@ -85,7 +89,7 @@ async def test_its_gateway_is_killed_and_it_is_ready_at_the_next_under_its_id(
     one.kill()
     killed = time.monotonic()
     back = await agent.tells("registered", times=2)
-    assert time.monotonic() - killed < TIMEOUT_S
+    assert time.monotonic() - killed < timeout_s
     assert (back["node_id"], back["status"], back["resumed"]) == (node_id, "ready", True)
     await ready(system, agent, gateway=1)
 
@@ -298,7 +302,9 @@ async def test_jobs_that_do_not_finish_are_left_at_the_drain_time_out(
     async def offline() -> bool:
         return bool((await node_row(system.http, node_id))["status"] == "offline")
 
-    await until(offline, "offline at once", timeout_s=TIMEOUT_S / 2)
+    await until(offline, "offline")
+    row = await node_row(system.http, node_id)
+    assert row["reason"] == "unregistered", "at once, and not for its silence"
 
 
 async def test_a_second_signal_ends_it_now(system: System, agents: Agents) -> None:
@@ -310,7 +316,7 @@ async def test_a_second_signal_ends_it_now(system: System, agents: Agents) -> No
     agent.send(signal.SIGINT)
     await agent.tells("status", status="draining")
     agent.send(signal.SIGINT)
-    assert await agent.ends(timeout_s=5.0) == Exit.LEFT
+    assert await agent.ends() == Exit.LEFT
 
 
 async def test_a_terminal_that_is_closed_tells_so_more_than_once_and_jobs_are_waited_for(
@@ -346,7 +352,7 @@ async def test_a_signal_after_a_request_to_leave_is_the_first_of_its_own(
         told = await agent.tells("draining", times=2)
         assert (told["reason"], agent.running) == ("SIGTERM", True)
     agent.send(signal.SIGTERM)
-    assert await agent.ends(timeout_s=5.0) == Exit.LEFT
+    assert await agent.ends() == Exit.LEFT
     assert not agent.told("left")
 
 
@@ -389,7 +395,10 @@ async def test_without_a_usable_gpu_it_registers_nothing_and_says_what_to_do(
     await system.start(sweepers=0)
     fake_nvml.card("NVIDIA GeForce RTX 3070", 8192)
     fake_nvml.set(keys)
-    agent = agents.start(system.ws, simulate=None, environ=fake_nvml.environ, probe_deadline_s="2")
+    deadline_s = "2" if cause == "probe_timeout" else "30"  # the start of a process included
+    agent = agents.start(
+        system.ws, simulate=None, environ=fake_nvml.environ, probe_deadline_s=deadline_s
+    )
     assert await agent.ends() == Exit.NO_GPU
     told = agent.told("no_gpu")[-1]
     assert told["cause"] == cause

@@ -150,7 +150,8 @@ async def test_a_reader_is_told_what_happens_to_a_node_who_why_and_with_the_evid
 
 
 async def test_an_outage_of_the_store_is_told_once_as_unobserved_time(system: System) -> None:
-    await system.start(gateways=1, sweepers=1)
+    # No busy machine makes a gap that counts.
+    await system.start(gateways=1, sweepers=1, unobserved_gap_s=2.5)
     store = system.backend.servers[0]
     async with reader(system, "types=unobserved") as watcher:
 
@@ -160,12 +161,12 @@ async def test_an_outage_of_the_store_is_told_once_as_unobserved_time(system: Sy
 
         await until(watched, "all partitions are watched")
         store.pause()
-        await asyncio.sleep(1.5)  # longer than a gap that counts
+        await asyncio.sleep(3.0)  # longer than a gap that counts
         store.resume()
         await watcher.until(lambda w: w.told, "it is told")
         assert len(watcher.told) == 1
         assert watcher.told[0]["detail"]["partitions"] == 64
-        assert watcher.told[0]["detail"]["ms"] > 600
+        assert watcher.told[0]["detail"]["ms"] > 2500
 
 
 async def test_two_machines_with_one_identity_are_told_with_both_names(system: System) -> None:
@@ -299,16 +300,21 @@ async def test_list_then_watch_has_no_hole_however_much_happens_meanwhile(
     await system.start(gateways=2, sweepers=0, **KEPT)
     movers = Movers(system.registry)
     await movers.register(IDS)
-    moving = asyncio.create_task(movers.move_all(1500))
+    keepers: list[Keeper] = []
+
+    async def move() -> None:
+        await movers.move_all(1500)
+        while len(keepers) <= 3:
+            await movers.move_all(100)
+
+    moving = asyncio.create_task(move())
     async with contextlib.AsyncExitStack() as stack:
-        keepers = []
         while not moving.done():
             keepers.append(await stack.enter_async_context(keeper(system)))
         await moving
         for watcher in keepers:
             await has_the_roll(watcher, system.registry)
             assert watcher.lists == 1
-        assert len(keepers) > 3
 
 
 async def test_an_answer_without_a_cursor_begins_now_and_says_where_that_is(
@@ -525,14 +531,20 @@ async def test_a_replica_is_promoted_that(
                 await asyncio.to_thread(stores.lose_touch)
                 await movers.move_all(100)
                 await told_everything(readers, system.registry)
-            moving = asyncio.create_task(movers.move_all(500))
-            if lost:
+                moving = asyncio.create_task(movers.move_all(500))
                 former = stores.kill_primary()
                 await asyncio.to_thread(stores.find_touch)
                 await asyncio.to_thread(stores.wait_for_successor, former)
-            else:
-                await asyncio.to_thread(stores.promote)
-            await moving
+                await moving
+            else:  # the former lives on, and what it is told before we hear of that is lost
+                await told_everything(readers, system.registry)
+                new = await asyncio.to_thread(stores.promote)
+
+                async def hears_of_it() -> bool:
+                    return bool((await system.registry.store.info())[0]["tcp_port"] == new.port)
+
+                await until(hears_of_it, "the new primary is asked")
+                await movers.move_all(500)
             for watcher in readers:
                 await is_right_or_was_told_why(watcher, system.registry)
                 reasons = [gap["reason"] for gap in watcher.gaps]
@@ -694,7 +706,11 @@ async def test_a_reader_that_takes_nothing_at_all_is_cut_and_holds_nothing(
         return 'muster_watchers_ended_total{reason="slow_reader"} 1.0' in said
 
     await until(cut, "it is cut")
-    assert "muster_watchers 0.0" in await metrics(system.http)
+
+    async def nobody() -> bool:
+        return "muster_watchers 0.0" in await metrics(system.http)
+
+    await until(nobody, "nothing is held for it")
     assert (await read_to_the_end(stuck))[-1].event != "end"
     stuck.close()
     assert "Exception" not in system.gateways[0].log()
@@ -826,7 +842,8 @@ class Crowd:
 async def test_a_thousand_readers_cost_the_store_what_one_costs_also_when_all_come_back(
     system: System,
 ) -> None:
-    settings = {"watch_poll_s": 0.2, **KEPT}
+    poll_s = 0.2
+    settings = {"watch_poll_s": poll_s, **KEPT}
     await system.start(gateways=1, sweepers=0, **settings)
     movers = Movers(system.registry)
     await movers.register(IDS[:10])
@@ -857,7 +874,7 @@ async def test_a_thousand_readers_cost_the_store_what_one_costs_also_when_all_co
     system.gateways.clear()
     await movers.move_all(50)
     await system.start(gateways=1, sweepers=0, **settings)
-    before = reads(system)
+    before, began = reads(system), time.monotonic()
     crowd = Crowd(system)
     await crowd.come(1000, cursors)
 
@@ -865,7 +882,8 @@ async def test_a_thousand_readers_cost_the_store_what_one_costs_also_when_all_co
         return crowd.told == [50] * 1000
 
     await until(all_back, "all are told what they missed", 60)
-    assert reads(system) - before < 100
+    looks = (time.monotonic() - began) / poll_s  # of the one who looks for all
+    assert reads(system) - before < 100 + 2 * looks
     await crowd.leave()
 
     async def nobody() -> bool:

@@ -98,9 +98,10 @@ async def visit(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterat
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def system(processes: ProcessesFactory, valkey: Backend) -> AsyncIterator[System]:
-    """Nothing started yet; short times, and a token for each of `tests.support.api.WHO`."""
+    """Nothing started yet; short times, and a token for each of `tests.support.api.WHO`. A store
+    that is slow beside a browser is waited for: a page says aloud what it is refused."""
     assert valkey.url is not None
-    made = processes(valkey.url, **{**QUICK, "api_tokens": lines()})
+    made = processes(valkey.url, **{**QUICK, "redis_timeout_s": 3.0, "api_tokens": lines()})
     names = RegistrySettings.__dataclass_fields__
     shared: dict[str, Any] = {k: v for k, v in QUICK.items() if k in names}
     registry = await Registry.connect(replace(RegistrySettings(), redis_url=valkey.url, **shared))

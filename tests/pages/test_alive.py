@@ -42,7 +42,7 @@ async def test_each_change_of_status_is_on_the_page_within_a_second(
 
 async def _lived(system: System, visit: Visit) -> dict[str, int]:
     """By status, how many ms after its event a machine's whole life was to be seen."""
-    await system.start(gateways=2)
+    await system.start(gateways=2, heartbeat_timeout_s=8.0, gateway_grace_s=16.0)
     visitor = await visit(system.http, token=token("admin"))
     await expect(
         visitor.page.get_by_role("heading", name="No machine has joined yet")

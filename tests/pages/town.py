@@ -42,7 +42,7 @@ def town_settings() -> dict[str, Any]:
     """Settings with which nobody falls silent or beats too late, and everything else is quick."""
     patient = ("heartbeat_timeout_s", "warmup_timeout_s", "gateway_grace_s", "drain_timeout_s")
     long = {"heartbeat_interval_s": HOUR_S / 2, **dict.fromkeys(patient, HOUR_S)}
-    return {**QUICK, **long, "api_tokens": lines()}
+    return {**QUICK, **long, "redis_timeout_s": 5.0, "api_tokens": lines()}
 
 
 @dataclass

@@ -25,7 +25,7 @@ QUICK = {
     "backoff_first_s": "0.2",
     "backoff_most_s": "1",
     "gpu_interval_s": "0.3",
-    "gpu_deadline_s": "0.5",
+    "gpu_deadline_s": "1.5",  # a card that is well answers at once, a worker is started anew
     "models_debounce_s": "0.2",
     "reprobe_interval_s": "0.2",
     "connect_timeout_s": "3",

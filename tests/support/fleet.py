@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from registry.keys import partition_of
 from registry.model import (
     Beat,
@@ -81,7 +83,7 @@ class Fleet:
             report=b"{}",
             session=told.session,
         )
-        return replace(plain, **changes)
+        return structs.replace(plain, **changes)
 
     async def beat(self, node_id: str = "node-A", **changes: Any) -> BeatAnswer:
         (answer,) = await self.registry.beat([self.beat_of(node_id, **changes)])

@@ -36,7 +36,7 @@ class Wire:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def until_closed(self, timeout_s: float = 5.0) -> bytes:
+    async def until_closed(self, timeout_s: float = 15.0) -> bytes:
         """Everything that still comes; fails if the other side does not hang up in time."""
         got = b""
         async with asyncio.timeout(timeout_s):
@@ -48,7 +48,7 @@ class Wire:
     async def upgrade(self, more: str = "") -> bytes:
         """Asks for a WebSocket; the head of the answer."""
         await self.send(f"{UPGRADE}{more}\r\n".encode("latin-1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             return await self.reader.readuntil(b"\r\n\r\n")
 
 

@@ -18,8 +18,8 @@ ACK: dict[str, Any] = {
     "node_token": "token-1",
     "session": 1,
     "version": 1,
-    "heartbeat_interval_ms": 200,
-    "heartbeat_timeout_ms": 600,
+    "heartbeat_interval_ms": 400,
+    "heartbeat_timeout_ms": 1200,
     "warnings": [],
 }
 

@@ -1,11 +1,15 @@
-"""What a boot of a fleet comes to."""
+"""What a boot of a fleet comes to, and what its heartbeats cost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.boot import boot
 from bench.booted import Moment, pairs, slices, summary
+from bench.scale import beats
+from registry.embedded import EmbeddedStore
 
 
 def moment(at_s: float, judged: int, waiting: int = 0, overdue_s: float = 0.0) -> Moment:
@@ -58,3 +62,22 @@ async def test_a_small_fleet_boots_on_real_sweepers(tmp_path: Path) -> None:
     ]
     assert all(row.floor for row in rows)
     assert all(row.reached is None for row in rows)
+
+
+async def test_heartbeats_are_measured_as_a_fleet_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"_FEW": 20, "_BEATS": 200, "_BATCH": 50, "_PER_S": 50_000.0, "_REST_S": 0.05}
+    for name, value in small.items():
+        monkeypatch.setattr(beats, name, value)
+    store = EmbeddedStore.start(tmp_path)
+    try:
+        rows = await beats.measured(store, [30, 60])
+        sent = int(
+            store.command("INFO", "commandstats").split("cmdstat_lpush:calls=")[1].split(",")[0]
+        )
+    finally:
+        store.kill()
+    assert [row["nodes"] for row in rows] == [30, 60]
+    assert all(row["beat_of_all"]["in_scripts_us"] > 0 for row in rows)
+    assert sent == 60 * 3 + 2 * 5 * 200 + 5 * 30 + 5 * 60, "three to become ready, then every run"

@@ -314,7 +314,7 @@ async def test_half_an_answer_ends_early() -> None:
         "path": "/v1/half",
         "headers": [(b"authorization", f"Bearer {READER}".encode())],
     }
-    gateway = Gateway(api_timeout_s=0.05)
+    gateway = Gateway(api_timeout_s=0.5)
     await asyncio.wait_for(gateway.app(scope, receive, send), 5)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[-1]["more_body"]
@@ -326,8 +326,8 @@ async def test_an_endpoints_own_time_out_is_not_mistaken_for_ours() -> None:
 
 
 async def test_a_stream_may_take_longer() -> None:
-    gateway = Gateway(api_timeout_s=0.05)
-    gateway.app.state.limit_s = 0.05
+    gateway = Gateway(api_timeout_s=0.5)
+    gateway.app.state.limit_s = 0.2  # four times that is longer
     assert (await gateway.ask("GET", "/v1/stream")).content == b"...."
 
 

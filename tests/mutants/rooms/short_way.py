@@ -15,6 +15,11 @@ def mutants() -> Iterator[Mutant]:
         "gateway/transport.py",
         _TESTS,
         ("a frame has not begun", "and waits_in.gi_code is _AT_A_FRAME_S_BEGINNING", ""),
+        (
+            "what changed is looked at again",
+            "        self.clear = False\n        super",
+            "        super",
+        ),
         ("the whole frame", "if length == size - 6:", "if length <= size - 6:"),
         ("a frame of a client", "length = data[1] - _MASKED", "length = data[1] & 0x7F"),
         prefix="short way",
