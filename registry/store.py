@@ -81,24 +81,27 @@ class Store:
         for client in (self.client, *self._sentinels):
             await client.aclose()
 
-    async def asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def asked(self, ask: Callable[[], Awaitable[T]], *, urgent: bool = False) -> T:
         """Runs one question to the store; a slot in motion is waited for, up to the time-out.
+
+        What is `urgent` waits for no more than the questions that are under way: beats, and that a
+        gateway lives, must not stand behind thousands of registrations. Few may be.
 
         Raises StoreUnavailable, StoreRefused or StoreMisbehaved."""
         try:
-            return await self._insisted(ask)
+            return await self._insisted(ask, urgent)
         except StoreError as error:
             if self.observer is not None:
                 self.observer.failed(error)
             raise
 
-    async def _insisted(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _insisted(self, ask: Callable[[], Awaitable[T]], urgent: bool) -> T:
         deadline = self.clock.monotonic() + self.timeout_s
         pause = 0.02
         while True:
             try:
                 # A Cluster's client opens a connection for every question under way at a node.
-                async with self._under_way:
+                async with contextlib.nullcontext() if urgent else self._under_way:
                     answer = await ask()
                 self._reached = True
                 return answer
@@ -119,11 +122,13 @@ class Store:
             return StoreUnavailable(explained(str(found), self._url, self._reached))
         return found
 
-    async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Runs one script."""
+    async def call(
+        self, name: str, keys: Sequence[str], args: Sequence[Any], *, urgent: bool = False
+    ) -> Any:
+        """Runs one script; for `urgent` see `asked`."""
         script = load(name, self.genuine)
         began = self.clock.monotonic()
-        reply = await self.asked(lambda: self._script(script, keys, args))
+        reply = await self.asked(lambda: self._script(script, keys, args), urgent=urgent)
         self._called(name, began)
         return reply
 
@@ -174,19 +179,30 @@ class Store:
         return wanted.result
 
     async def call_many(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+        self,
+        name: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
+        *,
+        urgent: bool = False,
     ) -> list[Any]:
-        """Runs one script several times, in one round trip to each store node concerned."""
+        """Runs one script several times, in one round trip to each store node concerned; for
+        `urgent` see `asked`."""
         began = self.clock.monotonic()
         replies = await self._many(
-            _packed(load(name, self.genuine), calls), lambda place: self.call(name, *calls[place])
+            _packed(load(name, self.genuine), calls),
+            lambda place: self.call(name, *calls[place], urgent=urgent),
+            urgent,
         )
         if len(calls) > 1:  # one alone was called, and counted, by itself
             self._called(name, began)
         return replies
 
     async def call_some(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+        self,
+        name: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
+        *,
+        urgent: bool = False,
     ) -> list[Any]:
         """As `call_many`, for calls that have nothing to do with each other. On a Cluster, of
         which a part may be away, a StoreUnavailable stands for each reply that could not be had,
@@ -194,7 +210,7 @@ class Store:
 
         Raises StoreUnavailable only where one server holds everything."""
         if self.single or not calls:
-            return await self.call_many(name, calls)
+            return await self.call_many(name, calls, urgent=urgent)
         script = load(name, self.genuine)
         began = self.clock.monotonic()
         try:
@@ -228,7 +244,10 @@ class Store:
         return await self._many(commands, alone)
 
     async def _many(
-        self, commands: Sequence[tuple[Any, ...]], alone: Callable[[int], Awaitable[Any]]
+        self,
+        commands: Sequence[tuple[Any, ...]],
+        alone: Callable[[int], Awaitable[Any]],
+        urgent: bool = False,
     ) -> list[Any]:
         """Runs commands together; those that failed in passing are asked for again, alone."""
         if not commands:
@@ -236,7 +255,7 @@ class Store:
         if len(commands) == 1:
             return [await alone(0)]
 
-        replies = await self.asked(lambda: self._pipelined(commands))
+        replies = await self.asked(lambda: self._pipelined(commands), urgent=urgent)
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
                 torn = isinstance(reply, TORN) and not self.single

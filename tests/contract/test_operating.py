@@ -246,11 +246,11 @@ async def _resend(registry: Registry, script: str) -> None:
     """The first answer of a script is lost, and the script is sent again."""
     call, lost = registry.store.call, [script]
 
-    async def twice(name: str, keys: Any, args: Any) -> Any:
-        reply = await call(name, keys, args)
+    async def twice(name: str, keys: Any, args: Any, *, urgent: bool = False) -> Any:
+        reply = await call(name, keys, args, urgent=urgent)
         if name in lost:
             lost.remove(name)
-            return await call(name, keys, args)
+            return await call(name, keys, args, urgent=urgent)
         return reply
 
     registry.store.call = twice  # type: ignore[method-assign]
@@ -260,10 +260,10 @@ def _before(registry: Registry, script: str, happens: Callable[[], Awaitable[Non
     """Something happens between the look and the first run of a script."""
     call, waiting = registry.store.call, [happens]
 
-    async def late(name: str, keys: Any, args: Any) -> Any:
+    async def late(name: str, keys: Any, args: Any, *, urgent: bool = False) -> Any:
         if name == script and waiting:
             await waiting.pop()()
-        return await call(name, keys, args)
+        return await call(name, keys, args, urgent=urgent)
 
     registry.store.call = late  # type: ignore[method-assign]
 
@@ -728,10 +728,10 @@ async def test_a_change_of_labels_looks_again_when_what_it_rests_on_moved_on(
     moved += [another_operator, another_rack, another_capability]
     call = registry.store.call
 
-    async def late(name: str, keys: Any, args: Any) -> Any:
+    async def late(name: str, keys: Any, args: Any, *, urgent: bool = False) -> Any:
         if name == "labels" and args[9] == "alice" and moved:
             await moved.pop(0)()
-        return await call(name, keys, args)
+        return await call(name, keys, args, urgent=urgent)
 
     registry.store.call = late  # type: ignore[method-assign]
     in_force = await registry.label("node-A", {"rack": None}, "alice", "back")

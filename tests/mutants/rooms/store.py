@@ -27,6 +27,13 @@ def mutants() -> Iterator[Mutant]:
         ),
     )
     yield from guards(
+        "registry/store.py",
+        contract("what_goes_ahead"),
+        ("beats go ahead", "nullcontext() if urgent else", "nullcontext() if False else"),
+        ("a crowd waits", "nullcontext() if urgent else", "nullcontext() if True else"),
+        keyword="not fakeredis and not cluster",
+    )
+    yield from guards(
         "registry/opening.py",
         unit("store_explanations"),
         ("a door that closes at once", "    if closed and not reached:  #", "    if False:  #"),
