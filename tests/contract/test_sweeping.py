@@ -300,8 +300,10 @@ async def test_the_brake_holds_the_word_back_and_nothing_else_until_it_ends(
 
 @pytest.mark.parametrize("backend", ["valkey"], indirect=True)
 async def test_the_brake_waits_for_nobody_who_beats_again(store: Store) -> None:
-    brake = {"offline_brake": True, "offline_brake_per_s": 0.01, "offline_brake_most_s": 60.0}
-    async with running(Scene(store, mass_expiry_min=3, heartbeat_timeout_s=3.0, **brake)) as scene:
+    brake = {"offline_brake": True, "offline_brake_per_s": 0.01, "offline_brake_most_s": 600.0}
+    # Who is called silent has not missed a beat yet, so that nothing but its next one is noticed.
+    brake |= {"heartbeat_interval_s": 2.9, "heartbeat_timeout_s": 3.0}
+    async with running(Scene(store, mass_expiry_min=3, **brake)) as scene:
         names = [f"node-{number}" for number in range(8)]
 
         async def comes(name: str) -> None:
