@@ -20,10 +20,11 @@ class Presence(Base):
             "announce",
             [self.keys.gateway(gateway_id)],
             [ms(self.settings.presence_ttl_s), *fields],
+            urgent=True,
         )
         sent = self.clock.monotonic()
         reply = await self.store.call(
-            "present", [self.keys.gateways()], [gateway_id, _FORGET_MS, packed, most]
+            "present", [self.keys.gateways()], [gateway_id, _FORGET_MS, packed, most], urgent=True
         )
         self.clock.observe(int(reply[0]), sent)
         if abs(int(reply[0]) - packed) > most:

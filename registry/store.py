@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from redis import exceptions as rx
@@ -34,6 +34,7 @@ _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 # holds what, and gives up on a server it has not heard of; what they meet then is this.
 TORN = (AttributeError, RuntimeError)
 _QUESTIONS = 64
+_END_S = 1.0  # the client library now and then swallows a cancellation
 
 
 class Observer(Protocol):
@@ -44,19 +45,30 @@ class Observer(Protocol):
 
 
 class Store:
-    """A client of the store. `single` says that one node holds every slot."""
+    """A client of the store. `single` says that one node holds every slot; `at_once` questions are
+    under way at a time, the others have their turn in the order in which they came."""
 
-    def __init__(self, client: Any, *, single: bool, genuine: bool, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        single: bool,
+        genuine: bool,
+        timeout_s: float = 5.0,
+        at_once: int = _QUESTIONS,
+    ) -> None:
         self.client = client
         self.single = single
         self.genuine = genuine
         self.timeout_s = timeout_s
         self.clock = StoreClock()
         self.observer: Observer | None = None
-        self._under_way = asyncio.Semaphore(_QUESTIONS)
+        self._under_way = asyncio.Semaphore(at_once)
         self._sentinels: list[Redis] = []
+        self._beside: asyncio.Task[None] | None = None
         self._url = ""
         self._reached = False
+        self._unanswered: float | None = None
 
     @classmethod
     async def connect(cls, url: str, *, timeout_s: float = 5.0, access: Access = PLAIN) -> Store:
@@ -65,37 +77,53 @@ class Store:
 
         Raises ValueError naming the schemes when the URL has another one."""
         found = opened(url, access, timeout_s)
-        store = cls(found.client, single=found.single, genuine=True, timeout_s=timeout_s)
+        store = cls(
+            found.client,
+            single=found.single,
+            genuine=True,
+            timeout_s=timeout_s,
+            at_once=found.at_once,
+        )
         store._sentinels, store._url = found.sentinels, url
+        if found.beside is not None:
+            store._beside = asyncio.create_task(found.beside())
         return store
 
     async def close(self) -> None:
         """Closes every connection."""
+        while self._beside is not None and not self._beside.done():
+            self._beside.cancel()
+            await asyncio.wait([self._beside], timeout=_END_S)
         for client in (self.client, *self._sentinels):
             await client.aclose()
 
-    async def asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def asked(self, ask: Callable[[], Awaitable[T]], *, urgent: bool = False) -> T:
         """Runs one question to the store; a slot in motion is waited for, up to the time-out.
+
+        What is `urgent` waits for no more than the questions that are under way: beats, and that a
+        gateway lives, must not stand behind thousands of registrations. Few may be.
 
         Raises StoreUnavailable, StoreRefused or StoreMisbehaved."""
         try:
-            return await self._insisted(ask)
+            return await self._insisted(ask, urgent)
         except StoreError as error:
             if self.observer is not None:
                 self.observer.failed(error)
             raise
 
-    async def _insisted(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _insisted(self, ask: Callable[[], Awaitable[T]], urgent: bool) -> T:
         deadline = self.clock.monotonic() + self.timeout_s
         pause = 0.02
         while True:
             try:
                 # A Cluster's client opens a connection for every question under way at a node.
-                async with self._under_way:
+                async with contextlib.nullcontext() if urgent else self._its_turn():
                     answer = await ask()
-                self._reached = True
+                self._reached, self._unanswered = True, None
                 return answer
             except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
+                if self.single and isinstance(error, _LOST):
+                    self._unanswered = self.clock.monotonic()
                 if not _passing(error) or self.clock.monotonic() > deadline:
                     raise self._told(error) from error
             except TORN as error:
@@ -106,17 +134,29 @@ class Store:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
 
+    @contextlib.asynccontextmanager
+    async def _its_turn(self) -> AsyncIterator[None]:
+        """Waits for a turn. Raises StoreUnavailable if the one server there is left somebody unanswered
+        meanwhile, and answered nobody since: a crowd need not find that out one by one."""
+        came = self.clock.monotonic()
+        async with self._under_way:
+            if self._unanswered is not None and self._unanswered >= came:
+                raise StoreUnavailable("the store left others without an answer")
+            yield
+
     def _told(self, error: Exception) -> StoreError:
         found = _translated(error)
         if isinstance(found, StoreUnavailable) and not isinstance(found, StoreRefused):
             return StoreUnavailable(explained(str(found), self._url, self._reached))
         return found
 
-    async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Runs one script."""
+    async def call(
+        self, name: str, keys: Sequence[str], args: Sequence[Any], *, urgent: bool = False
+    ) -> Any:
+        """Runs one script; for `urgent` see `asked`."""
         script = load(name, self.genuine)
         began = self.clock.monotonic()
-        reply = await self.asked(lambda: self._script(script, keys, args))
+        reply = await self.asked(lambda: self._script(script, keys, args), urgent=urgent)
         self._called(name, began)
         return reply
 
@@ -167,19 +207,30 @@ class Store:
         return wanted.result
 
     async def call_many(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+        self,
+        name: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
+        *,
+        urgent: bool = False,
     ) -> list[Any]:
-        """Runs one script several times, in one round trip to each store node concerned."""
+        """Runs one script several times, in one round trip to each store node concerned; for
+        `urgent` see `asked`."""
         began = self.clock.monotonic()
         replies = await self._many(
-            _packed(load(name, self.genuine), calls), lambda place: self.call(name, *calls[place])
+            _packed(load(name, self.genuine), calls),
+            lambda place: self.call(name, *calls[place], urgent=urgent),
+            urgent,
         )
         if len(calls) > 1:  # one alone was called, and counted, by itself
             self._called(name, began)
         return replies
 
     async def call_some(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+        self,
+        name: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
+        *,
+        urgent: bool = False,
     ) -> list[Any]:
         """As `call_many`, for calls that have nothing to do with each other. On a Cluster, of
         which a part may be away, a StoreUnavailable stands for each reply that could not be had,
@@ -187,7 +238,7 @@ class Store:
 
         Raises StoreUnavailable only where one server holds everything."""
         if self.single or not calls:
-            return await self.call_many(name, calls)
+            return await self.call_many(name, calls, urgent=urgent)
         script = load(name, self.genuine)
         began = self.clock.monotonic()
         try:
@@ -221,7 +272,10 @@ class Store:
         return await self._many(commands, alone)
 
     async def _many(
-        self, commands: Sequence[tuple[Any, ...]], alone: Callable[[int], Awaitable[Any]]
+        self,
+        commands: Sequence[tuple[Any, ...]],
+        alone: Callable[[int], Awaitable[Any]],
+        urgent: bool = False,
     ) -> list[Any]:
         """Runs commands together; those that failed in passing are asked for again, alone."""
         if not commands:
@@ -229,7 +283,7 @@ class Store:
         if len(commands) == 1:
             return [await alone(0)]
 
-        replies = await self.asked(lambda: self._pipelined(commands))
+        replies = await self.asked(lambda: self._pipelined(commands), urgent=urgent)
         for place, reply in enumerate(replies):
             if isinstance(reply, Exception):
                 torn = isinstance(reply, TORN) and not self.single

@@ -148,7 +148,7 @@ class Writing(Base):
         now = await self.packed_at()
         sent = self.clock.monotonic()
         calls = [self._packed([beats[i] for i in group], now, sent) for group in chosen]
-        replies = await self.store.call_some("beat", calls)
+        replies = await self.store.call_some("beat", calls, urgent=True)
         again: list[int] = []
         for group, reply in zip(chosen, replies, strict=True):
             if isinstance(reply, StoreUnavailable):

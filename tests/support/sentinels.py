@@ -121,6 +121,14 @@ class SentinelStore:
         wait_until(succeeded, "a replica is promoted", timeout_s=30)
         return self.primary
 
+    def miss(self, replica: EmbeddedStore) -> None:
+        """Waits until no sentinel sees a replica, which must have been paused or ended."""
+
+        def missed() -> bool:
+            return all(_flags(s, replica.port) >= {"s_down"} for s in self.sentinels)
+
+        wait_until(missed, "the sentinels miss a replica")
+
     def lose_touch(self) -> None:
         """From now on no replica learns of what is written; one promoted later has lost it."""
         primary = self.primary
@@ -213,6 +221,13 @@ class SentinelStore:
             ]
             return sorted(in_touch) == sorted(r.port for r in self.replicas)
         return False
+
+
+def _flags(sentinel: EmbeddedStore, port: int) -> set[str]:
+    """What a sentinel thinks of the replica on a port."""
+    rows = sentinel.command("SENTINEL", "REPLICAS", SERVICE)
+    found = [dict(zip(row[::2], row[1::2], strict=True)) for row in rows]
+    return {flag for row in found if row["port"] == str(port) for flag in row["flags"].split(",")}
 
 
 def _primary_port(sentinel: EmbeddedStore) -> int:

@@ -1,0 +1,57 @@
+"""Thousands of machines come at once; those that are there must not be taken for silent for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from registry.registry import Registry
+from tests.support.fleet import Fleet
+
+_COMING = 2000
+
+
+@asynccontextmanager
+async def crowd(registry: Registry) -> AsyncIterator[Callable[[], int]]:
+    """So many questions under way as only a fleet that comes back asks; how many are answered."""
+    tasks = [asyncio.create_task(registry.existing(f"comes-{i}")) for i in range(_COMING)]
+    await asyncio.sleep(0)  # all of them have asked now
+    try:
+        yield lambda: sum(task.done() for task in tasks)
+    finally:
+        await asyncio.gather(*tasks)
+
+
+async def beats(registry: Registry, fleet: Fleet) -> None:
+    await fleet.beat()
+
+
+async def some_beat(registry: Registry, fleet: Fleet) -> None:
+    answers = await registry.beat([fleet.beat_of(), fleet.beat_of("node-B")])
+    assert all(answers)
+
+
+async def says_that_it_lives(registry: Registry, fleet: Fleet) -> None:
+    await registry.announce("gw1", {"id": "gw1"})
+
+
+@pytest.mark.parametrize("urgent", [beats, some_beat, says_that_it_lives])
+async def test_it_stands_behind_few_of_the_questions_of_a_crowd(
+    registry: Registry, urgent: Callable[[Registry, Fleet], Awaitable[None]]
+) -> None:
+    fleet = Fleet(registry)
+    await fleet.make_ready()
+    await fleet.make_ready("node-B")
+    async with crowd(registry) as answered:
+        await urgent(registry, fleet)
+        assert answered() < _COMING / 2
+
+
+async def test_the_crowd_itself_waits_its_turn(registry: Registry) -> None:
+    """Else nothing would go ahead of it."""
+    async with crowd(registry) as answered:
+        await registry.existing("node-A")
+        assert answered() > _COMING / 2
