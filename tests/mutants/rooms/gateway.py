@@ -95,6 +95,28 @@ def mutants() -> Iterator[Mutant]:
         ("living nodes beat before it is back", "began < self._not_before or", ""),
     )
     yield from guards(
+        "gateway/transport.py",
+        unit("idle_sockets"),
+        ("the head of the upgrade is let go", "self.request.headers.clear()", "pass"),
+        (
+            "a message is let go",
+            'handle_text(event)\n        event.data = b""',
+            "handle_text(event)",
+        ),
+        ("a small mailbox", "self.queue = Mailbox()", "_ = Mailbox()"),
+        prefix="idle",
+    )
+    yield from guards(
+        "gateway/connection.py",
+        unit("idle_sockets"),
+        (
+            "a message is let go by the conversation",
+            "                del event  #",
+            "                #",
+        ),
+        prefix="idle",
+    )
+    yield from guards(
         "gateway/clock.py",
         unit("stall"),
         ("frames are as old as the standstill", "if self._floor is None else", "or"),
