@@ -28,6 +28,10 @@ from registry.primary import Sentinels, following, to_the_primary
 from registry.trust import Trust, by
 
 _CONNECTIONS = 8
+"""With a server that holds everything, for what has a turn. What is urgent has none, and who
+listens keeps a connection: these have others."""
+_BESIDE_THEM = 8
+_CLUSTERS_MOST = 64
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,13 @@ PLAIN = Access()
 
 @dataclass(frozen=True)
 class Opened:
-    """A client, whether one server holds everything, the clients of sentinels, and what must run
-    beside it for as long as it is open."""
+    """A client, whether one server holds everything, how many questions may be under way at once
+    (the pool's own queue is none: who comes late may be served first, for ever), the clients of
+    sentinels, and what must run beside it for as long as it is open."""
 
     client: Any
     single: bool
+    at_once: int = _CLUSTERS_MOST
     sentinels: list[Redis] = field(default_factory=list)
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
@@ -121,7 +127,7 @@ def _retry() -> Retry:
 def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trust | None) -> Opened:
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=_CONNECTIONS,
+        max_connections=_CONNECTIONS + _BESIDE_THEM,
         timeout=timeout_s,
         socket_keepalive=True,
         retry=_retry(),
@@ -130,7 +136,7 @@ def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trus
     if trust is not None:
         pool.connection_class = by(trust, SSLConnection)
     pool.connection_class = packing(pool.connection_class)
-    return Opened(Redis.from_pool(pool), single=True)
+    return Opened(Redis.from_pool(pool), single=True, at_once=_CONNECTIONS)
 
 
 def _cluster(url: str, options: dict[str, Any], trust: Trust | None) -> Opened:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.mutants.mutant import Mutant, contract, guards, unit
+from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
 
 def mutants() -> Iterator[Mutant]:
@@ -32,6 +32,19 @@ def mutants() -> Iterator[Mutant]:
         ("beats go ahead", "nullcontext() if urgent else", "nullcontext() if False else"),
         ("a crowd waits", "nullcontext() if urgent else", "nullcontext() if True else"),
         keyword="not fakeredis and not cluster",
+    )
+    yield from guards(
+        "registry/store.py",
+        integration("turns_at_the_store"),
+        ("a crowd is told at once", "and self._unanswered >= came:", "and False:"),
+        ("who comes later tries it", "and self._unanswered >= came:", "and True:"),
+        prefix="store, turns",
+    )
+    yield from guards(
+        "registry/opening.py",
+        integration("turns_at_the_store"),
+        ("in the order in which they came", "at_once=_CONNECTIONS", "at_once=_CLUSTERS_MOST"),
+        prefix="opening, turns",
     )
     yield from guards(
         "registry/opening.py",
