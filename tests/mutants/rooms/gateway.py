@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.mutants.mutant import Mutant, contract, guards, unit
+from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
 _ACK = 'node_id, "registered", "registering", None, 1, 1, 1, 1, (), None'
 
@@ -35,6 +35,16 @@ def mutants() -> Iterator[Mutant]:
             f"connection.send(RegisterAck({_ACK}))\n            written = await",
         ),
         keyword="not_acknowledged",
+    )
+    yield from guards(
+        "gateway/enrolment.py",
+        integration("errors_and_closes"),
+        (
+            "put off within the time-out",
+            "random.uniform(interval_ms / 15, interval_ms / 5)",
+            "random.uniform(1000, 3000)",
+        ),
+        keyword="UNAVAILABLE",
     )
     yield from guards(
         "gateway/session.py",
