@@ -12,7 +12,7 @@ The client library asks one sentinel, for new connections only.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,6 +25,10 @@ from redis.asyncio.sentinel import (
 )
 from redis.exceptions import ConnectionError as BrokenConnection
 from redis.exceptions import RedisError
+
+from registry.logs import log
+
+logger = logging.getLogger("muster.primary")
 
 T = TypeVar("T", bound=SentinelManagedConnection)
 
@@ -103,8 +107,12 @@ def following(pool: SentinelConnectionPool) -> Callable[[], Coroutine[Any, Any, 
     async def follow() -> None:
         while True:
             await asyncio.sleep(ASKED_EVERY_S)
-            with contextlib.suppress(*_SILENT):
+            try:
                 await pool.get_master_address()  # type: ignore[no-untyped-call]
+            except _SILENT:
+                continue
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not leave us behind
+                log(logger, logging.ERROR, "primary_not_asked", exc_info=error)
 
     return follow
 

@@ -136,8 +136,8 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def _its_turn(self) -> AsyncIterator[None]:
-        """Waits for a turn. Raises StoreUnavailable if meanwhile the one server there is left
-        somebody unanswered, and answered nobody since: a crowd need not find it out one by one."""
+        """Waits for a turn. Raises StoreUnavailable if the one server there is left somebody
+        unanswered meanwhile, and answered nobody since: a crowd need not find that out singly."""
         came = self.clock.monotonic()
         async with self._under_way:
             if self._unanswered is not None and self._unanswered >= came:

@@ -283,10 +283,14 @@ class Sweeper:
             log(logger, logging.WARNING, action, partitions=count)
 
     async def _judge_where_it_can(self, waiting: list[Patrolled]) -> None:
-        """A partition that is lost while it is judged rings again; the others need not wait."""
-        if self.registry.store.single:
+        """All together, as that asks least often. Where a part of a Cluster is lost meanwhile, each
+        partition by itself: one that is lost rings again, and the others need not wait."""
+        try:
             await self._judge(waiting)
             return
+        except StoreUnavailable:
+            if self.registry.store.single:
+                raise
         for look in waiting:
             try:
                 await self._judge([look])

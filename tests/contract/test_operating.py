@@ -791,7 +791,7 @@ async def test_what_could_not_be_written_is_tried_again_with_the_next_report(
     updated = msgspec.structs.replace(MACHINE, installed_models=())
     tries = 0
 
-    async def stale(*_: Any) -> bool:
+    async def stale(*_: Any, **__: Any) -> bool:
         nonlocal tries
         tries += 1
         return False
@@ -814,7 +814,7 @@ async def test_an_act_on_a_record_that_never_keeps_still_is_given_up(
     fleet = Fleet(registry)
     await fleet.make_ready(**able(MACHINE))
 
-    async def stale(*_: Any) -> int:
+    async def stale(*_: Any, **__: Any) -> int:
         return -1 if act == "resume" else 0
 
     acts: dict[str, Callable[[], Awaitable[Any]]] = {

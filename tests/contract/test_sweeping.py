@@ -361,9 +361,9 @@ async def test_far_from_the_store_the_silent_one_of_many_is_called_and_nobody_el
     far, near = await valkey.connect(), await valkey.connect()
     ask = far.asked
 
-    async def from_afar(question: Any) -> Any:
+    async def from_afar(question: Any, *, urgent: bool = False) -> Any:
         await asyncio.sleep(0.02)
-        return await ask(question)
+        return await ask(question, urgent=urgent)
 
     far.asked = from_afar  # type: ignore[assignment, method-assign]
     scene = Scene(far, heartbeat_timeout_s=3.0, unobserved_gap_s=1.5, lease_ttl_s=3.0)

@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 from registry.embedded import EmbeddedStore
 from tests.faults.book import now_ms
 from tests.faults.stores import BehindSentinel, Clustered, Standalone
+from tests.faults.succession import HEARD_OF_S, REPLICATION_LAG_MS
 from tests.faults.world import Part, World
 from tests.support.clusters import ReplicatedCluster
 from tests.support.launching import said
@@ -32,10 +33,6 @@ class Fault(Protocol):
     def touches(self) -> frozenset[str]: ...
     async def begin(self, world: World) -> None: ...
     async def end(self, world: World) -> None: ...
-
-
-REPLICATION_LAG_MS = 1000
-HEARD_OF_S = 1.0  # processes ask the sentinels twice a second
 
 
 def _sentinel(world: World) -> BehindSentinel:

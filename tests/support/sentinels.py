@@ -82,6 +82,15 @@ class SentinelStore:
                 return next(s for s in self.servers if s.port == int(port))
         raise AssertionError("no sentinel answers")
 
+    def epoch(self) -> int:
+        """The newest configuration that any sentinel knows; every failover makes a newer one."""
+        known = [0]
+        for sentinel in self.sentinels:
+            with suppress(OSError, StoreReplyError):
+                row = sentinel.command("SENTINEL", "MASTER", SERVICE)
+                known.append(int(dict(zip(row[::2], row[1::2], strict=True))["config-epoch"]))
+        return max(known)
+
     @property
     def replicas(self) -> list[EmbeddedStore]:
         """Everybody running who is not the primary."""

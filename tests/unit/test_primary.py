@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import AuthenticationError
 
-from registry.primary import Sentinels
+from registry import primary
+from registry.primary import Sentinels, following
 
 SERVICE = "muster"
 FORMER, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
@@ -91,3 +92,20 @@ async def test_of_a_service_that_no_sentinel_knows_there_is_no_primary() -> None
 async def test_why_no_sentinel_lets_us_in_is_told() -> None:
     with pytest.raises(MasterNotFoundError, match="WRONGPASS"):
         await named_by(Refusing(4, FORMER), Refusing(4, FORMER))
+
+
+async def test_no_failure_ends_the_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primary, "ASKED_EVERY_S", 0.0)
+    failures = iter([MasterNotFoundError("away"), KeyError("a bug of ours")])
+    asked = asyncio.Event()
+
+    class Pool:
+        async def get_master_address(self) -> None:
+            for failure in failures:
+                raise failure
+            asked.set()
+
+    pool: Any = Pool()
+    asking = asyncio.create_task(following(pool)())
+    await asyncio.wait_for(asked.wait(), 3)
+    asking.cancel()
