@@ -36,6 +36,7 @@ logger = logging.getLogger("muster.sweeper")
 _SLEEP_MOST_S = 0.25
 _ALARMS_S = 0.1  # alarms that ring so soon after each other are answered together
 _COMMITS_AT_ONCE = 50  # the first of them is not to wait until many are packed
+_PARTITIONS_AT_ONCE = 8
 _BACK_OFF_S = 0.5
 _MASS_SHOWN_S = 600.0
 _END_S = 2.0  # the store's client may swallow a cancellation; nothing waits for it longer
@@ -275,16 +276,26 @@ class Sweeper:
             log(logger, logging.WARNING, action, partitions=count)
 
     async def _judge_where_it_can(self, waiting: list[Patrolled]) -> None:
-        """A partition that is lost while it is judged rings again; the others need not wait."""
+        """A partition that is lost while it is judged rings again; the others need not wait. On a
+        Cluster each has round trips of its own, and one after the other these would say how many
+        nodes a sweeper can follow: several partitions are judged at a time."""
         if self.registry.store.single:
             await self._judge(waiting)
             return
-        for look in waiting:
-            try:
-                await self._judge([look])
-            except StoreUnavailable as error:
-                log(logger, logging.WARNING, "partition_lost", partition=look.partition,
-                    error=str(error))  # fmt: skip
+        turns = asyncio.Semaphore(_PARTITIONS_AT_ONCE)
+
+        async def judge_one(look: Patrolled) -> None:
+            async with turns:
+                try:
+                    await self._judge([look])
+                except StoreUnavailable as error:
+                    log(logger, logging.WARNING, "partition_lost", partition=look.partition,
+                        error=str(error))  # fmt: skip
+
+        ends = await asyncio.gather(*map(judge_one, waiting), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     async def _tell_unobserved(self, found: list[Patrolled]) -> None:
         """One event for all partitions in which time was found that nobody observed."""
