@@ -47,6 +47,17 @@ def mutants() -> Iterator[Mutant]:
         prefix="opening, turns",
     )
     yield from guards(
+        "registry/writing.py",
+        contract("what_goes_ahead"),
+        (
+            "packed when its turn has come",
+            "            async with self.store.turn():\n                now = await self.packed",
+            "            now = await self.packed_at()\n            async with self.store.turn():\n "
+            "               await self.packed",
+        ),
+        keyword="registration_that_waited",
+    )
+    yield from guards(
         "registry/opening.py",
         unit("store_explanations"),
         ("a door that closes at once", "    if closed and not reached:  #", "    if False:  #"),
