@@ -75,7 +75,7 @@ async def test_a_node_shows_a_certificate_of_the_fleet_and_programs_need_none(
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
         again = Machine(tmp_path, server, fleet)
         config = AgentConfig(tls_cert_file=again.cert, tls_key_file=again.key)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with await dial(system.ws, config, "1"):
                 pass
             with pytest.raises(InvalidStatus):

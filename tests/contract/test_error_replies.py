@@ -177,17 +177,19 @@ async def test_a_store_that_loads_its_data_is_waited_for(tmp_path: Path, name: s
 
 
 async def test_a_store_that_loads_for_too_long_is_away(tmp_path: Path) -> None:
-    loading = Loading(EmbeddedStore.start(tmp_path))
-    store = await Store.connect(loading.store.url, timeout_s=20.0)
+    loading = Loading(EmbeddedStore.start(tmp_path), key_delay_us=20_000)
+    patient = await Store.connect(loading.store.url, timeout_s=20.0)
+    store = await Store.connect(loading.store.url, timeout_s=0.1)
     try:
-        await store.commands([("SET", f"key-{i}", "x" * 200) for i in range(1000)])
-        with loading, hasty(store, 0.1):
+        await patient.commands([("SET", f"key-{i}", "x" * 200) for i in range(400)])
+        with loading:
             for name in ("writing scripts", "reading commands", "reading a ping"):
                 with pytest.raises(StoreUnavailable) as told:
                     await ALL[name](store)
                 assert not isinstance(told.value, StoreRefused), name
             assert loading.lasts
     finally:
+        await patient.close()
         await store.close()
         loading.store.kill()
 

@@ -121,7 +121,7 @@ async def test_whatever_ends_listening_it_begins_again(
         return await publish(*command, **options)
 
     monkeypatch.setattr(store.client, "execute_command", fails_once)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await failed.wait()
     await hears_everything(ears)
 

@@ -216,7 +216,7 @@ async def test_a_service_says_that_it_is_ready_once_its_store_is_there_and_ends_
                 quiet = [*store, "--save", "", "--loglevel", "nothing", "--dir", str(tmp_path)]
                 started.append(await asyncio.create_subprocess_exec(*quiet))
                 told = await asyncio.wait_for(
-                    asyncio.get_running_loop().sock_recv(manager, 100), timeout=20
+                    asyncio.get_running_loop().sock_recv(manager, 100), timeout=60
                 )
                 assert told == b"READY=1"
                 assert await says("/readyz") == 200

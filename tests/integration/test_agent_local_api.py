@@ -20,7 +20,7 @@ from muster.agent.local_api import READERS_MOST, LocalApi
 from muster.agent.status import AgentStatus
 from tests.support import watched
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Told:

@@ -41,7 +41,7 @@ async def ready(system: System, agent: AgentProcess, gateway: int = 0) -> None:
         found = await selected(system.gateways[gateway].url)
         return agent.identity.exists() and agent.node_id in found
 
-    await until(chosen, f"selected\n{agent.log()}", timeout_s=30.0, every_s=0.05)
+    await until(chosen, f"selected\n{agent.log()}", every_s=0.05)
 
 
 async def beats(system: System, node_id: str) -> list[int]:
@@ -164,7 +164,7 @@ async def test_the_store_dies_and_is_started_again(
                 return await selected(gateway.url) == [agent.node_id]
             return False
 
-        await until(chosen, "selected again", timeout_s=30.0, every_s=0.1)
+        await until(chosen, "selected again", every_s=0.1)
     finally:
         store.kill()
     assert agent.told("status", status="offline") == []
@@ -493,7 +493,7 @@ async def test_the_example_of_the_library_puts_a_node_in_and_does_its_jobs(
     )  # fmt: skip
     try:
         assert program.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await program.stdout.readline() == b"registering registered\n"
             assert await program.stdout.readline() == b"ready healthy\n"
 
@@ -502,7 +502,7 @@ async def test_the_example_of_the_library_puts_a_node_in_and_does_its_jobs(
 
         await until(worked, "a job's result arrived", every_s=0.1)
         program.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             rest = await program.stdout.read()
             assert await program.wait() == 0
         assert rest.splitlines()[-1].startswith(b"offline "), rest

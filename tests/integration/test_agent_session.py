@@ -104,7 +104,7 @@ async def eventually(true: Callable[[], bool], what: str) -> None:
     async def holds() -> bool:
         return true()
 
-    await until(holds, what, timeout_s=10.0)
+    await until(holds, what)
 
 
 # Registering

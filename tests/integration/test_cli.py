@@ -319,7 +319,7 @@ async def test_a_drain_is_waited_for_until_the_jobs_have_ended_or_their_time_is_
             waiting = asyncio.ensure_future(drain.stdout.readline())
             assert not (await asyncio.wait([waiting], timeout=1.5))[0]
             await node.beat(resource_usage={"running_jobs": 0})
-            assert b"may be taken away" in await asyncio.wait_for(waiting, 20)
+            assert b"may be taken away" in await asyncio.wait_for(waiting, 60)
             assert await drain.wait() == 0
         hasty = ("drain", "node-B", "--reason", "fans", "--timeout", "1", "--wait", "--json")
         said = await muster(*hasty, environ=at(system))
@@ -357,14 +357,14 @@ async def test_what_happens_is_told_line_by_line_through_the_death_of_a_gateway(
             await node.register(node_id="node-A", node_token=node.token)
             line = first
             while line["type"] != "register":
-                line = json.loads(await asyncio.wait_for(events.stdout.readline(), 20))
+                line = json.loads(await asyncio.wait_for(events.stdout.readline(), 60))
         events.send_signal(2)
-        assert await asyncio.wait_for(events.wait(), 20) == 0
+        assert await asyncio.wait_for(events.wait(), 60) == 0
     going_on = ("events", "--follow", "--after", first["cursor"], "--node", "node-A")
     async with reading(*going_on, environ=at(system)) as again:
         seen = b""
         while b"registered  at " not in seen:
-            seen += await asyncio.wait_for(again.stdout.readline(), 20)
+            seen += await asyncio.wait_for(again.stdout.readline(), 60)
         assert b"node-A  " in seen
     said = await muster("events", "--node", "node-A", environ=at(system))
     assert "node-A  registered  at " in said.out.splitlines()[-1]
@@ -395,10 +395,10 @@ async def test_events_that_are_missing_are_said_to_be(system: System) -> None:
     old = str(await system.registry.event_cursor())
     system.backend.servers[0].command("FLUSHALL")
     async with reading("events", "--follow", "--after", old, environ=environ) as events:
-        said = await asyncio.wait_for(events.stderr.readline(), 20)
+        said = await asyncio.wait_for(events.stderr.readline(), 60)
         assert said == b"Events are missing here: the store was replaced.\n"
     async with reading("events", "-f", "--json", "--after", old, environ=environ) as events:
-        line = json.loads(await asyncio.wait_for(events.stdout.readline(), 20))
+        line = json.loads(await asyncio.wait_for(events.stdout.readline(), 60))
         assert (line["type"], line["reason"]) == ("gap", "store_replaced")
 
 
@@ -411,7 +411,7 @@ async def test_rows_that_change_are_printed_for_programs(system: System) -> None
         async with reading(*command, environ=environ) as watch:
 
             async def row() -> Any:
-                return json.loads(await asyncio.wait_for(watch.stdout.readline(), 20))
+                return json.loads(await asyncio.wait_for(watch.stdout.readline(), 60))
 
             assert (await row())["node"]["status"] == "ready"
             await muster("drain", "node-A", "--reason", "r", environ=environ)
@@ -423,10 +423,10 @@ async def test_rows_that_change_are_printed_for_programs(system: System) -> None
             await muster(*move, environ=environ)
             assert await row() == {"gone": "node-A"}
             watch.send_signal(2)
-            assert await asyncio.wait_for(watch.wait(), 20) == 0
+            assert await asyncio.wait_for(watch.wait(), 60) == 0
         async with reading("top", "--json", "--interval", "0.5", environ=environ) as top:
             for _ in range(2):
-                figures = json.loads(await asyncio.wait_for(top.stdout.readline(), 20))
+                figures = json.loads(await asyncio.wait_for(top.stdout.readline(), 60))
                 assert figures["fleet"]["total"] == 1
                 assert figures["busiest"][0]["node_id"] == "node-A"
 

@@ -135,7 +135,7 @@ async def test_the_table_is_kept_as_the_fleet_is_until_ctrl_c(system: System, co
 
         def drain(reason: str) -> None:
             posting = client.post("/v1/nodes/node-ABC12345/drain", json={"reason": reason})
-            asyncio.run_coroutine_threadsafe(posting, loop).result(20)
+            asyncio.run_coroutine_threadsafe(posting, loop).result(60)
 
         def look(terminal: Terminal) -> None:
             terminal.wait_for("6 nodes: 4 ready, 1 registering, 1 draining   Ctrl-C ends")
@@ -171,7 +171,7 @@ async def test_top_shows_the_numbers_the_busiest_and_what_happens(
             def label(text: str) -> bool:
                 change = {"labels": {"at": str(loop.time())}, "reason": "moved"}
                 posting = client.patch("/v1/nodes/node-ABC12345/labels", json=change)
-                asyncio.run_coroutine_threadsafe(posting, loop).result(20)
+                asyncio.run_coroutine_threadsafe(posting, loop).result(60)
                 return "node-ABC12345  labelled  by local, moved" in text
 
             terminal.wait_for(label)
@@ -246,7 +246,7 @@ async def test_events_are_lines_that_wrap_rather_than_lose_their_end(
         def label(text: str) -> bool:
             labels = {"at": str(loop.time())}
             asked = system.registry.label("node-A", labels, "ann", why)
-            asyncio.run_coroutine_threadsafe(asked, loop).result(20)
+            asyncio.run_coroutine_threadsafe(asked, loop).result(60)
             return "labelled" in text
 
         terminal.wait_for(label)

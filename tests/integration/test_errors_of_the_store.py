@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -40,8 +40,8 @@ class World:
 
     store: EmbeddedStore
     users: tuple[str, str]
-    gateways: list[Process]
-    herd: Herd
+    gateways: list[Process] = field(default_factory=list)
+    herd: Herd = field(init=False)
 
     async def ready(self) -> bool:
         return await self.herd.all_are("ready")
@@ -56,16 +56,17 @@ class World:
 @pytest_asyncio.fixture
 async def world(tmp_path: Path, processes: ProcessesFactory) -> AsyncIterator[World]:
     users = with_users(tmp_path / "store")
-    store = EmbeddedStore.start(tmp_path / "store", extra=users)
-    made = processes(as_user(store.url, BOTH), **QUICK)
-    gateways = [await made.gateway() for _ in range(2)]
-    for _ in range(2):
-        await made.sweeper()
-    async with Herd([g.ws_url for g in gateways], NODES) as herd:
-        world = World(store, users, gateways, herd)
-        await until(world.ready, "everybody is ready")
-        yield world
-    world.store.kill()
+    world = World(EmbeddedStore.start(tmp_path / "store", extra=users), users)
+    try:
+        made = processes(as_user(world.store.url, BOTH), **QUICK)
+        world.gateways = [await made.gateway() for _ in range(2)]
+        for _ in range(2):
+            await made.sweeper()
+        async with Herd([g.ws_url for g in world.gateways], NODES) as world.herd:
+            await until(world.ready, "everybody is ready")
+            yield world
+    finally:
+        world.store.kill()
 
 
 async def lasts(seconds: float) -> None:

@@ -656,7 +656,7 @@ async def read_to_the_end(asked: socket.socket) -> list[Frame]:
     read = b""
     with contextlib.suppress(ConnectionResetError):
         while not read.endswith(b"\r\n0\r\n\r\n"):
-            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(asked, 65536), 20)
+            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(asked, 65536), 60)
             if not data:
                 break
             read += data

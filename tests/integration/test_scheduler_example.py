@@ -81,7 +81,7 @@ async def test_it_lists_watches_selects_and_holds_while_gateways_die(system: Sys
                     lambda: has_given(min(len(jobs), len(done) + 3)),
                     "the place is given to the next",
                 )
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
             await listening
         finally:
             if process.returncode is None:

@@ -74,13 +74,13 @@ async def test_messagepack_speaks_the_same_protocol(system: System) -> None:
     async with Node(system.ws, subprotocols=["muster.v1.msgpack"]) as node:
         assert node.ws.subprotocol == "muster.v1.msgpack"
         await node.say(msgpack.packb(EXAMPLE))
-        frame = await asyncio.wait_for(node.ws.recv(), 10)
+        frame = await asyncio.wait_for(node.ws.recv(), 60)
         assert isinstance(frame, bytes)
         ack = msgpack.unpackb(frame)
         assert ack["type"] == "node_register_ack"
         for _ in range(3):
             await node.say(msgpack.packb({"type": "node_heartbeat"}))
-        status = msgpack.unpackb(await asyncio.wait_for(node.ws.recv(), 10))
+        status = msgpack.unpackb(await asyncio.wait_for(node.ws.recv(), 60))
         assert status["status"] == "ready"
 
 

@@ -197,7 +197,7 @@ async def test_floods_slow_nobody_else_and_cost_no_memory(system: System) -> Non
                 await honest.beat()
                 await honest.hear_type("node_heartbeat_ack", 10.0)
             over.set()
-            await asyncio.wait_for(asyncio.gather(*flooding), 10)
+            await asyncio.wait_for(asyncio.gather(*flooding), 60)
             assert _memory_kib(gateway.pid) - before < 32 * 1024, name
         assert not [frame for frame in honest.told if frame.get("status") == "offline"]
     said = await metrics(system.http)

@@ -89,7 +89,7 @@ class AgentProcess:
         ]
 
     async def tells(
-        self, action: str, *, times: int = 1, timeout_s: float = 20.0, **values: Any
+        self, action: str, *, times: int = 1, timeout_s: float = 60.0, **values: Any
     ) -> dict[str, Any]:
         """Waits until it told so `times` times; the last of these."""
         deadline = time.monotonic() + timeout_s
@@ -102,7 +102,7 @@ class AgentProcess:
             await asyncio.sleep(0.02)
         return found[times - 1]
 
-    async def ends(self, timeout_s: float = 20.0) -> int:
+    async def ends(self, timeout_s: float = 60.0) -> int:
         """Waits for the process to end; its exit status."""
         deadline = time.monotonic() + timeout_s
         while self.running:

@@ -72,14 +72,14 @@ class Client(ABC):
 
     async def hear(self, type_: str) -> Said:
         """The next frame of a type."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while (frame := await self.came.get())["type"] != type_:
                 pass
             return frame
 
     async def code(self) -> int:
         """The code that the gateway closed the socket with."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             return await self.closed
 
     def _came(self, text: str) -> None:
@@ -254,7 +254,7 @@ class Wsproto(Client):
         self._send(Request(host=where.netloc, target=where.path, extensions=extensions))
         try:
             async with _reading(asyncio.create_task(self._read(reader))):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await self._open.wait()
                 yield self
         finally:
@@ -318,7 +318,7 @@ class NodeWs(Client):
         opened = asyncio.Event()
         try:
             async with _reading(asyncio.create_task(self._read(opened))):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await opened.wait()
                 yield self
         finally:
@@ -368,7 +368,7 @@ def npm_ws(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("npm")
     try:
         command = ["npm", "install", "--no-save", "--no-package-lock", "--no-audit", "ws@8"]
-        subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=100)
     except (OSError, subprocess.SubprocessError):
         missing("Node.js with npm and a registry of packages")
     NodeWs.packages = place / "node_modules"

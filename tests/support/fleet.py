@@ -118,9 +118,10 @@ class Fleet:
 
 
 async def until(
-    true: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20.0, every_s: float = 0.01
+    true: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 60.0, every_s: float = 0.01
 ) -> None:
-    """Waits for something to become true; fails with its name when it does not."""
+    """Waits for something to become true; fails with its name when it does not. Only what is broken
+    meets the bound: a machine with much else to do must not."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while not await true():

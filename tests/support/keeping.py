@@ -62,7 +62,7 @@ class _Cast:
         self._beats[node.node_id] += len(beats)
         for fields in beats:
             await node.beat(**fields)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self._counted(node.node_id) < self._beats[node.node_id]:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

@@ -52,7 +52,7 @@ def faketime_library() -> Path:
     pytest.skip("libfaketime is not installed (Debian: apt-get install libfaketime)")
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     """Waits for something to become true; fails with its name when it does not."""
     deadline = time.monotonic() + timeout_s
     while not true():

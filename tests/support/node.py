@@ -69,13 +69,13 @@ class Node:
     async def say(self, message: dict[str, Any] | str | bytes) -> None:
         await self.ws.send(json.dumps(message) if isinstance(message, dict) else message)
 
-    async def hear(self, timeout_s: float = 10.0) -> dict[str, Any]:
+    async def hear(self, timeout_s: float = 30.0) -> dict[str, Any]:
         """The next frame."""
         frame: dict[str, Any] = json.loads(await asyncio.wait_for(self.ws.recv(), timeout_s))
         self.told.append(frame)
         return frame
 
-    async def hear_type(self, type_: str, timeout_s: float = 15.0) -> dict[str, Any]:
+    async def hear_type(self, type_: str, timeout_s: float = 40.0) -> dict[str, Any]:
         """The next frame of a type; others are kept in `told`."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -83,7 +83,7 @@ class Node:
                 if frame["type"] == type_:
                     return frame
 
-    async def hear_status(self, status: str, timeout_s: float = 15.0) -> dict[str, Any]:
+    async def hear_status(self, status: str, timeout_s: float = 40.0) -> dict[str, Any]:
         """The next `node_status` with this status."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -91,7 +91,7 @@ class Node:
                 if frame["status"] == status:
                     return frame
 
-    async def close_code(self, timeout_s: float = 15.0) -> int:
+    async def close_code(self, timeout_s: float = 40.0) -> int:
         """The code the server closes this socket with; frames before it are kept."""
         async with asyncio.timeout(timeout_s):
             try:
@@ -126,7 +126,7 @@ class Node:
 
 async def node_row(http_url: str, node_id: str) -> dict[str, Any]:
     """A node as the HTTP API shows it."""
-    async with httpx.AsyncClient(base_url=http_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=http_url, trust_env=False, timeout=60) as client:
         answer = await client.get(f"/v1/nodes/{node_id}")
         answer.raise_for_status()
         row: dict[str, Any] = answer.json()
@@ -136,7 +136,7 @@ async def node_row(http_url: str, node_id: str) -> dict[str, Any]:
 async def selected(http_url: str, **wanted: Any) -> list[str]:
     """Ids that `POST /v1/select` answers; empty for NO_AVAILABLE_NODE."""
     body = wanted or {"kind": "nmt", "src_lang": "zh", "tgt_lang": "en"}
-    async with httpx.AsyncClient(base_url=http_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=http_url, trust_env=False, timeout=60) as client:
         answer = await client.post("/v1/select", json=body)
         if answer.status_code == 404:
             assert answer.json()["code"] == "NO_AVAILABLE_NODE"
@@ -147,5 +147,5 @@ async def selected(http_url: str, **wanted: Any) -> list[str]:
 
 async def metrics(http_url: str) -> str:
     """The text of `/metrics`."""
-    async with httpx.AsyncClient(base_url=http_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=http_url, trust_env=False, timeout=60) as client:
         return (await client.get("/metrics")).text

@@ -73,7 +73,7 @@ class Process:
         """Let a frozen process go on."""
         self.child.process.send_signal(signal.SIGCONT)
 
-    async def wait_ready(self, timeout_s: float = 20.0) -> None:
+    async def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Return once /readyz says 200; fail with the log if it never does."""
         deadline = time.monotonic() + timeout_s
         answer = ""

@@ -18,7 +18,7 @@ from registry.ports import free_ports
 from tests.support.stores import in_ci
 
 CONFIG = """\
-global: {scrape_interval: 200ms, evaluation_interval: 200ms}
+global: {scrape_interval: 1s, evaluation_interval: 200ms}
 rule_files: RULES
 scrape_configs:
   - job_name: muster
@@ -84,7 +84,8 @@ class Prometheus:
 async def prometheus(
     directory: Path, targets: Sequence[str], rules: Sequence[Path] = ()
 ) -> AsyncIterator[Prometheus]:
-    """A server that scrapes these addresses five times a second; it may not be ready yet."""
+    """A server that scrapes these addresses every second, which is also how long an answer may
+    take; it may not be ready yet."""
     (port,) = free_ports(1)
     config = directory / "prometheus.yml"
     text = CONFIG.replace("TARGETS", json.dumps(list(targets)))

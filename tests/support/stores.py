@@ -38,7 +38,7 @@ class Backend:
     url: str | None = None
     access: Access = PLAIN
 
-    async def connect(self, timeout_s: float = 5.0) -> Store:
+    async def connect(self, timeout_s: float = 30.0) -> Store:
         """A connection of its own to this store; the caller closes it."""
         if self.url is None:
             client = fakeredis.FakeAsyncRedis(server_type="valkey")

@@ -80,7 +80,7 @@ class Reader:
     async def __aenter__(self) -> Self:
         """Begins to read; returns once it is known from where on."""
         self._task = asyncio.create_task(self._read())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.cursor is None or not self.connections:
                 if self._task.done():
                     self._task.result()
@@ -108,7 +108,7 @@ class Reader:
         return [event for event in self.told if event.get("node_id") == node_id]
 
     async def until(
-        self, true: Callable[[Reader], object], what: str, timeout_s: float = 20.0
+        self, true: Callable[[Reader], object], what: str, timeout_s: float = 60.0
     ) -> None:
         """Waits for something that this reader is to be told."""
         try:

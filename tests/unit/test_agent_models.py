@@ -310,7 +310,7 @@ async def watching(source: ModelSource) -> AsyncIterator[asyncio.Queue[ModelScan
 
 
 async def next_scan(scans: asyncio.Queue[ModelScan]) -> ModelScan:
-    return await asyncio.wait_for(scans.get(), 10)
+    return await asyncio.wait_for(scans.get(), 60)
 
 
 async def test_what_there_is_at_first_is_told_at_once(tmp_path: Path) -> None:

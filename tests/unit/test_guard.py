@@ -86,7 +86,7 @@ class Gateway:
         )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with (
-            asyncio.timeout(10),
+            asyncio.timeout(60),
             httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
         ):
             return await http.request(method, path, headers=headers, **more)
