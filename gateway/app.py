@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from gateway.access import Access
@@ -79,7 +80,7 @@ def make_app(settings: GatewaySettings) -> Starlette:
     app = Starlette(
         lifespan=lifespan,
         routes=[
-            WebSocketRoute("/ws/node", node_socket),
+            WebSocketRoute("/ws/node", NodeSocket()),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
@@ -120,33 +121,35 @@ async def _examine(registry: Registry) -> None:
         raise FatalProblemError("; ".join(f"{p.what}: {p.fix}" for p in fatal_ones))
 
 
-async def node_socket(websocket: WebSocket) -> None:
-    """`/ws/node`: one node's socket, from upgrade to close."""
-    gate: Gate = websocket.app.state.gate
-    transport: Transport = websocket.scope["extensions"]["muster"]
-    codec = MSGPACK if MSGPACK.subprotocol in websocket.scope["subprotocols"] else JSON
-    await websocket.accept(subprotocol=codec.subprotocol)
-    settings = gate.settings
-    connection = Connection(
-        gate.services,
-        transport,
-        codec,
-        locale=pick_locale(websocket.headers.get("accept-language"), settings.locale),
-        admitted=gate.services.join_tokens.admits(
-            websocket.headers, websocket.scope["query_string"]
-        ),
-        address=websocket.client.host if websocket.client else "",
-    )
-    websocket.state.door.meet(transport.key, connection)
-    gate.sockets.add(connection)
-    gate.metrics.opened.inc()
-    try:
-        if gate.draining:
-            connection.reconnect(0, "restarting")
-        await connection.run(websocket.scope["extensions"]["muster"].receive)
-    finally:
-        gate.sockets.discard(connection)
-        gate.metrics.ended.inc()
+class NodeSocket:
+    """`/ws/node`: one node's socket, from upgrade to close. An ASGI application by itself, as every
+    coroutine between Starlette's router and the conversation lives as long as the socket."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        websocket = WebSocket(scope, receive, send)
+        gate: Gate = websocket.app.state.gate
+        transport: Transport = scope["extensions"]["muster"]
+        codec = MSGPACK if MSGPACK.subprotocol in scope["subprotocols"] else JSON
+        await websocket.accept(subprotocol=codec.subprotocol)
+        connection = Connection(
+            gate.services,
+            transport,
+            codec,
+            locale=pick_locale(websocket.headers.get("accept-language"), gate.settings.locale),
+            admitted=gate.services.join_tokens.admits(websocket.headers, scope["query_string"]),
+            address=websocket.client.host if websocket.client else "",
+        )
+        scope["headers"].clear()  # read, and kept by nobody while the socket lives
+        websocket.state.door.meet(transport.key, connection)
+        gate.sockets.add(connection)
+        gate.metrics.opened.inc()
+        try:
+            if gate.draining:
+                connection.reconnect(0, "restarting")
+            await connection.run(transport.receive)
+        finally:
+            gate.sockets.discard(connection)
+            gate.metrics.ended.inc()
 
 
 async def healthz(_: Request) -> Response:

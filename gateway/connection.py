@@ -167,6 +167,7 @@ class Connection:
                     self._closed_below(event.get("code"))
                     return
                 await self._frame(event)
+                del event  # it may be large, and the next may be long in coming
         finally:
             await self._end()
 

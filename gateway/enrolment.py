@@ -64,7 +64,10 @@ class Enrolment:
             result = "UNAVAILABLE"
             context = connection.log_context()
             log(logger, logging.INFO, "registration_put_off", error=str(error), **context)
-            connection.refuse(ErrorCode.UNAVAILABLE, retry_after_ms=random.randint(1000, 3000))
+            # Within the time-out it must come again, and be heard: at 15 s a beat in 1 to 3 s.
+            interval_ms = connection.services.settings.heartbeat_interval_s * 1000
+            again_ms = round(random.uniform(interval_ms / 15, interval_ms / 5))
+            connection.refuse(ErrorCode.UNAVAILABLE, retry_after_ms=again_ms)
         finally:
             self._forget_incoming()
         connection.services.metrics.registrations.labels(result).inc()

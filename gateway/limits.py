@@ -69,13 +69,16 @@ class Buckets:
 class Recent:
     """Counts what happened within the last `window_s` seconds, never more than `limit`."""
 
-    __slots__ = ("_at", "_window_s")
+    __slots__ = ("_at", "_limit", "_window_s")
 
     def __init__(self, limit: int, window_s: float) -> None:
-        self._at: deque[float] = deque(maxlen=limit)
+        self._at: deque[float] | None = None  # hardly any socket ever needs one
+        self._limit = limit
         self._window_s = window_s
 
     def add(self, now: float) -> bool:
         """Notes one more; whether `limit` of them now lie within the window."""
+        if self._at is None:
+            self._at = deque(maxlen=self._limit)
         self._at.append(now)
-        return len(self._at) == self._at.maxlen and now - self._at[0] <= self._window_s
+        return len(self._at) == self._limit and now - self._at[0] <= self._window_s

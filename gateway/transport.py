@@ -25,6 +25,7 @@ from websockets.streams import StreamReader
 
 from gateway.buffers import Buffers
 from gateway.clock import GAP_S, POLLS, StallClock, monotonic
+from gateway.mailbox import AtOnce, Mailbox
 from muster.wire.closing import CloseCode
 
 FULL_READ = 64 * 1024
@@ -33,6 +34,7 @@ _LAST_WORD_S = 1.0
 _TEXT_WHOLE = 0x81  # FIN, no extension, a text frame
 _MASKED = 0x80
 _LENGTH_IN_TWO = 126
+_AT_ONCE = AtOnce()
 
 
 # Where the parser waits when no frame has begun. It is the only way to know: an empty buffer may
@@ -74,6 +76,8 @@ class NodeProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.queue = Mailbox()  # type: ignore[assignment]
+        self.writable = _AT_ONCE  # type: ignore[assignment]
         self.clock: StallClock = self.app_state["stall_clock"]
         self.buffers: Buffers = self.app_state["buffers"]
         self.last_heard = monotonic()
@@ -135,6 +139,25 @@ class NodeProtocol(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions: Any = self.scope["extensions"]
             extensions["muster"] = Transport(self)
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            # Nobody reads them again, and they would be a tenth of what an idle socket holds.
+            self.request.headers.clear()
+            self.response.headers.clear()
+
+    def handle_text(self, event: Frame) -> None:
+        super().handle_text(event)
+        event.data = b""  # the parser keeps its last frame, and what takes the short way is none
+
+    def handle_bytes(self, event: Frame) -> None:
+        super().handle_bytes(event)
+        event.data = b""
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        event.data = b""
 
     def handle_pong(self, event: Frame) -> None:
         """Nothing more: that bytes came was noted already."""

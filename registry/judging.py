@@ -50,14 +50,15 @@ class Judging(Base):
         for group, reply in zip(groups, replies, strict=False):
             if isinstance(reply, StoreUnavailable):
                 continue
-            now = int(reply[0])
+            now, run = int(reply[0]), text(reply[1])
             self.clock.observe(now, sent)
-            for p, row in zip(group, reply[1:], strict=True):
+            for p, row in zip(group, reply[2:], strict=True):
                 found.append(
                     Patrolled(
                         partition=p,
                         held=bool(row[0]),
                         now=now,
+                        run=run,
                         marked=tuple(text(i) for i in row[4]),
                         due=tuple(text(i) for i in row[5]),
                         next_due=int(row[3]),

@@ -318,12 +318,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Patrolled:
-    """One sweeper's look at one partition: held or not, and what waits there. `added` is unobserved
-    time that was just found, ms; it is negative where the store's clock stepped back."""
+    """One sweeper's look at one partition: held or not, and what waits there. `run` is that of
+    the server that was asked, another one after a restart or a failover. `added` is unobserved time
+    that was just found, ms; it is negative where the store's clock stepped back."""
 
     partition: int
     held: bool
     now: int
+    run: str
     marked: tuple[str, ...]
     due: tuple[str, ...]
     next_due: int

@@ -7,6 +7,7 @@ the host is not where the settings say so.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -19,18 +20,18 @@ from redis.asyncio import (
     SSLConnection,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import (
-    Sentinel,
-    SentinelManagedConnection,
-    SentinelManagedSSLConnection,
-)
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import ExponentialWithJitterBackoff
 
 from registry.packing import packing
-from registry.primary import to_the_primary
+from registry.primary import Sentinels, following, to_the_primary
 from registry.trust import Trust, by
 
 _CONNECTIONS = 8
+"""With a server that holds everything, for what has a turn. What is urgent has none, and who
+listens keeps a connection: these have others."""
+_BESIDE_THEM = 8
+_CLUSTERS_MOST = 64
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,15 @@ PLAIN = Access()
 
 @dataclass(frozen=True)
 class Opened:
-    """A client, whether one server holds everything, and the clients of sentinels."""
+    """A client, whether one server holds everything, how many questions may be under way at once
+    (the pool's own queue is none: who comes late may be served first, for ever), the clients of
+    sentinels, and what must run beside it for as long as it is open."""
 
     client: Any
     single: bool
+    at_once: int = _CLUSTERS_MOST
     sentinels: list[Redis] = field(default_factory=list)
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 def opened(url: str, access: Access, timeout_s: float) -> Opened:
@@ -122,7 +127,7 @@ def _retry() -> Retry:
 def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trust | None) -> Opened:
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=_CONNECTIONS,
+        max_connections=_CONNECTIONS + _BESIDE_THEM,
         timeout=timeout_s,
         socket_keepalive=True,
         retry=_retry(),
@@ -131,7 +136,7 @@ def _standalone(url: str, options: dict[str, Any], timeout_s: float, trust: Trus
     if trust is not None:
         pool.connection_class = by(trust, SSLConnection)
     pool.connection_class = packing(pool.connection_class)
-    return Opened(Redis.from_pool(pool), single=True)
+    return Opened(Redis.from_pool(pool), single=True, at_once=_CONNECTIONS)
 
 
 def _cluster(url: str, options: dict[str, Any], trust: Trust | None) -> Opened:
@@ -154,7 +159,7 @@ def _behind_sentinel(
     tls = trust is not None
     named = {"username": parts.username, "password": parts.password}
     theirs = {"username": access.sentinel_user, "password": access.sentinel_password}
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = Sentinels(  # type: ignore[no-untyped-call]
         _sentinels(parts.netloc),
         sentinel_kwargs={**options, "ssl": tls, **{k: v for k, v in theirs.items() if v}},
         ssl=tls,
@@ -173,7 +178,9 @@ def _behind_sentinel(
             each.connection_pool.connection_class = by(trust, SSLConnection)
     pool = client.connection_pool
     pool.connection_class = packing(pool.connection_class)
-    return Opened(client, single=True, sentinels=sentinel.sentinels)
+    return Opened(
+        client, single=True, sentinels=sentinel.sentinels, beside=following(client.connection_pool)
+    )
 
 
 def _sentinels(netloc: str) -> list[tuple[str, int]]:

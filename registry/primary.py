@@ -1,42 +1,132 @@
-"""Connections to the primary that Sentinel names, and to nobody else.
+"""Connections to the primary that the sentinels name, and to nobody else.
 
-The client library asks who that is for new connections only. One that broke goes back to where it
-was, and one in use while another hears of a new primary stays with the former: where two servers
-take writes for a while, one process would speak with both. And a primary that refuses writes for
-want of replicas may have been replaced: it is some ten seconds until Sentinel tells it so.
+For some ten seconds after a failover there may be two servers that take writes: the former primary,
+while it lives and believes in a replica, hears of it only then, and what it is told meanwhile is
+lost. So three rules hold. All sentinels are asked, and the newest configuration that any of them
+knows is believed. They are asked all the time, not only when a connection breaks. And no answer
+of a server counts once another one is named: it is asked there again.
+
+The client library asks one sentinel, for new connections only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from redis.asyncio.sentinel import SentinelManagedConnection
-from redis.exceptions import ResponseError
+from redis.asyncio.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
+from redis.exceptions import ConnectionError as BrokenConnection
+from redis.exceptions import RedisError
+
+from registry.logs import log
+
+logger = logging.getLogger("muster.primary")
 
 T = TypeVar("T", bound=SentinelManagedConnection)
 
+ASKED_EVERY_S = 0.5
+_OTHERS_S = 0.25  # once one sentinel answered, for as long others are waited for
+
+_SILENT = (RedisError, OSError, TimeoutError)
+
+
+@dataclass(frozen=True, order=True)
+class Word:
+    """What one sentinel says: who is primary since which configuration, and whether it is up."""
+
+    epoch: int
+    up: bool
+    address: tuple[str, int]
+
+
+class Sentinels(Sentinel):
+    """All sentinels of a store, asked as one."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """The primary's address by the newest configuration of those who answer, or answer soon
+        after the first. Raises MasterNotFoundError: nobody knows one that is up."""
+        words, errors = await self._words(service_name)
+        newest = max(words, default=None)
+        if newest is None or not newest.up:
+            why = "; ".join(dict.fromkeys(str(error) or repr(error) for error in errors))
+            raise MasterNotFoundError(f"no sentinel names a primary of {service_name!r}. {why}")
+        return newest.address
+
+    async def _words(self, service: str) -> tuple[list[Word], list[Exception]]:
+        words: list[Word] = []
+        errors: list[Exception] = []
+        pending = {asyncio.create_task(_word(s, service)) for s in self.sentinels}
+        try:
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending,
+                    timeout=_OTHERS_S if words else None,
+                    return_when=asyncio.ALL_COMPLETED if words else asyncio.FIRST_COMPLETED,
+                )
+                for answer in [task.result() for task in done]:
+                    if isinstance(answer, Word):
+                        words.append(answer)
+                    elif answer is not None:
+                        errors.append(answer)
+                if not done:
+                    break
+        finally:
+            for task in pending:
+                task.cancel()
+        return words, errors
+
+
+async def _word(sentinel: Any, service: str) -> Word | Exception | None:
+    """None: it does not know the service."""
+    try:
+        state = (await sentinel.sentinel_masters()).get(service)
+        # In the middle of a failover, who leads it names the new one here, and not yet there.
+        named = await sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
+    except _SILENT as error:
+        return error
+    if not state or not named:
+        return None
+    host, port = named
+    address = (host.decode() if isinstance(host, bytes) else host, int(port))
+    replaced = address != (state["ip"], state["port"])
+    up = replaced or not (state["is_sdown"] or state["is_odown"])
+    return Word(state["config-epoch"], up, address)
+
+
+def following(pool: SentinelConnectionPool) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Asks the sentinels for ever, so that the pool's connections know who is primary."""
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(ASKED_EVERY_S)
+            try:
+                await pool.get_master_address()  # type: ignore[no-untyped-call]
+            except _SILENT:
+                continue
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not leave us behind
+                log(logger, logging.ERROR, "primary_not_asked", exc_info=error)
+
+    return follow
+
 
 def to_the_primary(kind: type[T]) -> type[T]:
-    """Connections of this kind that go where Sentinel says, whenever they are taken or broke."""
+    """Connections of this kind that go to whom the pool calls the primary, also those in use."""
 
     class Following(kind):  # type: ignore[valid-type,misc]
-        refused = False
-
-        async def connect(self) -> None:
-            named = self.connection_pool.master_address
-            elsewhere = named not in (None, (self.host, self.port))
-            if self.is_connected and (elsewhere or self.refused):
-                await self.disconnect()
-            self.refused = False
-            await super().connect()
-
         async def read_response(self, *args: Any, **options: Any) -> Any:
-            try:
-                return await super().read_response(*args, **options)
-            except ResponseError as error:
-                self.refused = self.refused or str(error).startswith("NOREPLICAS")
-                raise
+            answer = await super().read_response(*args, **options)
+            if self.connection_pool.master_address not in (None, (self.host, self.port)):
+                await self.disconnect()
+                raise BrokenConnection("the server that answered is no longer the primary")
+            return answer
 
         async def send_packed_command(
             self, command: bytes | str | Iterable[bytes], check_health: bool = True

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 MOST = 10
 """Records of one kind of the libraries within a window; the rest are counted."""
-OWN_MOST = 1000
-"""Of one kind of our own: who restarts a fleet reads on, and a flood is some 200 KiB a minute."""
+OWN_MOST = 500
+"""Of one kind of our own, some 250 bytes each."""
 WINDOW_S = 60.0
 _KINDS_MOST = 1000
 _LIBRARIES = "uvicorn.error"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from redis import exceptions as rx
@@ -34,6 +34,7 @@ _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 # holds what, and gives up on a server it has not heard of; what they meet then is this.
 TORN = (AttributeError, RuntimeError)
 _QUESTIONS = 64
+_END_S = 1.0  # the client library now and then swallows a cancellation
 
 
 class Observer(Protocol):
@@ -44,19 +45,30 @@ class Observer(Protocol):
 
 
 class Store:
-    """A client of the store. `single` says that one node holds every slot."""
+    """A client of the store. `single` says that one node holds every slot; `at_once` questions are
+    under way at a time, the others have their turn in the order in which they came."""
 
-    def __init__(self, client: Any, *, single: bool, genuine: bool, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        single: bool,
+        genuine: bool,
+        timeout_s: float = 5.0,
+        at_once: int = _QUESTIONS,
+    ) -> None:
         self.client = client
         self.single = single
         self.genuine = genuine
         self.timeout_s = timeout_s
         self.clock = StoreClock()
         self.observer: Observer | None = None
-        self._under_way = asyncio.Semaphore(_QUESTIONS)
+        self._under_way = asyncio.Semaphore(at_once)
         self._sentinels: list[Redis] = []
+        self._beside: asyncio.Task[None] | None = None
         self._url = ""
         self._reached = False
+        self._unanswered: float | None = None
 
     @classmethod
     async def connect(cls, url: str, *, timeout_s: float = 5.0, access: Access = PLAIN) -> Store:
@@ -65,12 +77,23 @@ class Store:
 
         Raises ValueError naming the schemes when the URL has another one."""
         found = opened(url, access, timeout_s)
-        store = cls(found.client, single=found.single, genuine=True, timeout_s=timeout_s)
+        store = cls(
+            found.client,
+            single=found.single,
+            genuine=True,
+            timeout_s=timeout_s,
+            at_once=found.at_once,
+        )
         store._sentinels, store._url = found.sentinels, url
+        if found.beside is not None:
+            store._beside = asyncio.create_task(found.beside())
         return store
 
     async def close(self) -> None:
         """Closes every connection."""
+        while self._beside is not None and not self._beside.done():
+            self._beside.cancel()
+            await asyncio.wait([self._beside], timeout=_END_S)
         for client in (self.client, *self._sentinels):
             await client.aclose()
 
@@ -94,11 +117,13 @@ class Store:
         while True:
             try:
                 # A Cluster's client opens a connection for every question under way at a node.
-                async with contextlib.nullcontext() if urgent else self._under_way:
+                async with contextlib.nullcontext() if urgent else self._its_turn():
                     answer = await ask()
-                self._reached = True
+                self._reached, self._unanswered = True, None
                 return answer
             except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
+                if self.single and isinstance(error, _LOST):
+                    self._unanswered = self.clock.monotonic()
                 if not _passing(error) or self.clock.monotonic() > deadline:
                     raise self._told(error) from error
             except TORN as error:
@@ -108,6 +133,16 @@ class Store:
                     raise StoreUnavailable(f"the client lost its way: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
+
+    @contextlib.asynccontextmanager
+    async def _its_turn(self) -> AsyncIterator[None]:
+        """Waits for a turn. Raises StoreUnavailable if the one server there is left somebody
+        unanswered meanwhile, and answered nobody since: a crowd need not find that out singly."""
+        came = self.clock.monotonic()
+        async with self._under_way:
+            if self._unanswered is not None and self._unanswered >= came:
+                raise StoreUnavailable("the store left others without an answer")
+            yield
 
     def _told(self, error: Exception) -> StoreError:
         found = _translated(error)

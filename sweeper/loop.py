@@ -5,9 +5,10 @@ only says where to look. Nothing it remembers matters: whatever it has taken and
 again by itself, and whatever it judges on stale facts is refused by the script.
 
 One thing no script can see: time that nobody observed and that is not yet written down as such,
-after an outage or a pause of this very process, or because the store's clock stepped. Until a
-partition was observed again, or watched in vain for a gateway's whole grace, nobody there is called
-silent.
+after an outage or a pause of this very process, because the store's clock stepped, or because
+another server answers than did a second ago: whoever spoke with the former one was not heard by
+this one. Until a partition was observed again, or watched in vain for a gateway's whole grace,
+nobody there is called silent.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ logger = logging.getLogger("muster.sweeper")
 _SLEEP_MOST_S = 0.25
 _ALARMS_S = 0.1  # alarms that ring so soon after each other are answered together
 _COMMITS_AT_ONCE = 50  # the first of them is not to wait until many are packed
-_PARTITIONS_AT_ONCE = 8
 _BACK_OFF_S = 0.5
 _MASS_SHOWN_S = 600.0
 _END_S = 2.0  # the store's client may swallow a cancellation; nothing waits for it longer
@@ -82,7 +82,8 @@ class Sweeper:
         self._unasked: set[int] = set()
         self._watched_since: dict[int, float] = {}
         self._observed: set[int] = set()
-        self._shown: dict[int, tuple[int, float]] = {}  # the store's clock, ms, and ours then, s
+        # What the last look showed: the server's run, its clock, ms, and ours then, s.
+        self._shown: dict[int, tuple[str, int, float]] = {}
         self._bells = {
             channel.encode(): p
             for p, channel in enumerate(registry.keys.bell_channels(list(range(PARTITIONS))))
@@ -235,9 +236,10 @@ class Sweeper:
         self.last_look = now
         for look in found:
             p = look.partition
-            if self._stepped(look, now):
+            if self._another(look) or self._stepped(look, now):
                 self._watched_since.pop(p, None)
                 self._observed.discard(p)
+            self._shown[p] = look.run, look.now, now
             if not look.held:
                 self.held.discard(p)
                 self._watched_since.pop(p, None)
@@ -248,11 +250,16 @@ class Sweeper:
             if observe:
                 self._observed.add(p)
 
+    def _another(self, look: Patrolled) -> bool:
+        """Whether another server answered than at the last look: it may have heard nothing for a
+        while, and only a look that observes writes that down."""
+        run, _, _ = self._shown.get(look.partition, (look.run, 0, 0.0))
+        return look.run != run
+
     def _stepped(self, look: Patrolled, now: float) -> bool:
         """Whether the store's clock went otherwise than ours since the last look: what it seems to
         have passed over is no silence, and only a look that observes writes that down."""
-        shown, then = self._shown.get(look.partition, (look.now, now))
-        self._shown[look.partition] = look.now, now
+        _, shown, then = self._shown.get(look.partition, ("", look.now, now))
         return abs((look.now - shown) / 1000 - (now - then)) > self.settings.unobserved_gap_s
 
     def _blink(self) -> None:
@@ -276,26 +283,20 @@ class Sweeper:
             log(logger, logging.WARNING, action, partitions=count)
 
     async def _judge_where_it_can(self, waiting: list[Patrolled]) -> None:
-        """A partition that is lost while it is judged rings again; the others need not wait. On a
-        Cluster each has round trips of its own, and one after the other these would say how many
-        nodes a sweeper can follow: several partitions are judged at a time."""
-        if self.registry.store.single:
+        """All together, as that asks least often. Where a part of a Cluster is lost meanwhile, each
+        partition by itself: one that is lost rings again, and the others need not wait."""
+        try:
             await self._judge(waiting)
             return
-        turns = asyncio.Semaphore(_PARTITIONS_AT_ONCE)
-
-        async def judge_one(look: Patrolled) -> None:
-            async with turns:
-                try:
-                    await self._judge([look])
-                except StoreUnavailable as error:
-                    log(logger, logging.WARNING, "partition_lost", partition=look.partition,
-                        error=str(error))  # fmt: skip
-
-        ends = await asyncio.gather(*map(judge_one, waiting), return_exceptions=True)
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+        except StoreUnavailable:
+            if self.registry.store.single:
+                raise
+        for look in waiting:
+            try:
+                await self._judge([look])
+            except StoreUnavailable as error:
+                log(logger, logging.WARNING, "partition_lost", partition=look.partition,
+                    error=str(error))  # fmt: skip
 
     async def _tell_unobserved(self, found: list[Patrolled]) -> None:
         """One event for all partitions in which time was found that nobody observed."""

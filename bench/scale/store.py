@@ -106,8 +106,9 @@ async def looked_at(
         if (f := facts.get(node_name(n)))
     ]
     # After the silence of a long enrolment the first beat counts as missed ones too, which sweepers
-    # judge: that is no part of what is measured next.
-    await beat_all(registry, nodes, 500)
+    # judge, and which their windows hold for a while: that is no part of what is measured next.
+    for _ in range(registry.settings.window_length + 1):
+        await beat_all(registry, nodes, 500)
     await _calm(registry)
     samples = []
     for _ in range(3):

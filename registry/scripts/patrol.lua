@@ -4,7 +4,7 @@
 -- KEYS  per partition: lease (string, owner), swept (string 'ms run_id'), unobserved (int, ms),
 --       todo (set of ids), due (zset id -> ms)
 -- ARGV  owner, lease_ms, observe '0'|'1', gap_ms, limit, ask_run_id '0'|'1'
--- Reply {now, {held, unobserved, swept, next_due, {marked}, {due}, unobserved just added} per partition}
+-- Reply {now, run_id, {held, unobserved, swept, next_due, {marked}, {due}, unobserved just added} per partition}
 --
 -- Idempotent but for SPOP; a popped id's alarm is set 5 s ahead first, so a sweeper that dies with
 -- it loses nothing. Written as a write script so that it is refused whenever beats would be.
@@ -22,7 +22,7 @@ local run_id = ''
 if ARGV[6] == '1' then
   run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 end
-local reply = { now }
+local reply = { now, run_id }
 for i = 1, #KEYS, 5 do
   local lease, swept, unobserved, todo, due =
     KEYS[i], KEYS[i + 1], KEYS[i + 2], KEYS[i + 3], KEYS[i + 4]

@@ -1,10 +1,14 @@
 """`python -m tests.attack.ids --ids 1000000`: so many distinct ids, and what grows in whom.
 
-Each comes over a socket of its own, registers, is acknowledged and cut off, as fast as one gateway
-takes them. Time-outs and the retention of the dead are seconds, so that within a minute as many
-records end as begin: neither a gateway, nor its page of metrics, nor a sweeper, nor the store may
+Two crowds say them at once, each from a process of its own, as fast as one gateway takes them.
+Some register, each over a socket of its own, and are cut off once they are acknowledged: the
+dearest that a stranger can ask for who is let in. The others claim theirs with a token that is not
+theirs, as many over a socket as it may send: the cheapest way to bring an id before a gateway.
+
+Time-outs and the retention of the dead are seconds, so that within a minute as many records end as
+begin: neither a gateway, nor its page of metrics, nor its log, nor a sweeper, nor the store may
 grow from then on, and in the end nothing of them may be left. A few machines that beat meanwhile
-must not be called offline.
+must not be called offline, nor wait for their answers.
 """
 
 from __future__ import annotations
@@ -12,10 +16,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
-import re
-import socket
-import struct
 import sys
 import tempfile
 import time
@@ -24,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import psutil
 from redis.asyncio import Redis
@@ -33,24 +35,33 @@ from bench.scale.machine import System, header, system
 from registry.keys import PARTITIONS, Keys
 from tests.faults.pace import QUICK
 from tests.soak.verdict import slope
-from tests.support.node import EXAMPLE, Node
-from tests.support.raw import UPGRADE, frame
+from tests.support.node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST = ROOT / "docs" / "ids.txt"
 RISES_MOST_MIB = {"gateway": 8.0, "sweeper": 8.0, "store": 8.0}
 """By the line through the samples of the last four fifths."""
 
+LOG_MOST_KIB_PER_MIN = 256.0
+"""Of each process, as in a soak."""
+FLAT_FROM_S = 120.0
+"""A gateway looks for what closed sockets leave in circles seldom: until then it grows."""
+LINES_MORE_MOST = 48
+"""Of metrics: a script that runs for the first time has a histogram of 16."""
+WAITS_MOST_MS = 2000.0
+"""A heartbeat for its answer, 99 of a hundred."""
+
 _RETENTION_S = 5.0
-_AT_ONCE = 50
 _LIVING = 20
+_CALM_S = 8.0
+_PUT_OFF = "registration_put_off"
 _EVERY_S = 2.0
 _GONE_WITHIN_S = 120.0
-_TRIES = 10
 
 
 def settings() -> Mapping[str, str]:
-    """Times of seconds; few events are kept, so that their bound is reached."""
+    """Times of seconds; few events are kept, so that their bound is reached. The store has the five
+    seconds that people give it: on a busy machine a process waits longer than one to be run."""
     quick = {
         f"MUSTER_{name.upper()}": str(value)
         for name, value in QUICK.settings.items()
@@ -59,7 +70,10 @@ def settings() -> Mapping[str, str]:
     return quick | {
         "MUSTER_RETENTION_S": str(_RETENTION_S),
         "MUSTER_EVENTS_PER_PARTITION": "256",
+        "MUSTER_REDIS_TIMEOUT_S": "5",
         "MUSTER_SECRET": "ids",
+        "MUSTER_LOG_LEVEL": "info",
+        "MUSTER_LOG_FORMAT": "json",
     }
 
 
@@ -75,149 +89,192 @@ class Sizes:
     lines: int
 
 
-class Strangers:
-    """Ids that nobody had before, over sockets of their own."""
+class Crowds:
+    """Two processes of strangers, and what they said last."""
 
-    def __init__(self, port: int, count: int) -> None:
-        self._port = port
-        self._numbers = iter(range(count))
-        self._run = f"{random.getrandbits(32):08x}"
-        self.acknowledged = 0
-        self.others: Counter[str] = Counter()
+    def __init__(self, port: int, registering: int, claiming: int, seconds: float) -> None:
+        run = f"{random.getrandbits(32):08x}"
+        self._asked = [
+            ("registering", str(port), run, "0", str(registering), str(seconds)),
+            ("claiming", str(port), run, str(registering), str(claiming), str(seconds)),
+        ]
+        self._said: dict[str, dict[str, Any]] = {}
 
     async def come(self) -> None:
-        """All of them."""
-        await asyncio.gather(*(self._some() for _ in range(_AT_ONCE)))
+        """All of them. Raises RuntimeError if one of the processes fails."""
+        await asyncio.gather(*(self._one(*asked) for asked in self._asked))
 
-    async def _some(self) -> None:
-        for number in self._numbers:
-            for _ in range(_TRIES):
-                answer = await self._one(f"id-{self._run}-{number}", number)
-                if b"node_register_ack" in answer:
-                    self.acknowledged += 1
-                    break
-                code = re.search(rb'"code":"(\w+)"', answer)
-                self.others[code[1].decode() if code else "no answer"] += 1
-                await asyncio.sleep(0.5)
-
-    async def _one(self, node_id: str, number: int) -> bytes:
-        came = asyncio.get_running_loop().create_future()
-
-        hello = frame(json.dumps({**EXAMPLE, "node_id": node_id}).encode())
-
-        class Line(asyncio.Protocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                self._transport = cast("asyncio.Transport", transport)
-                self._got = b""
-                self._transport.write(f"{UPGRADE}\r\n".encode())
-
-            def data_received(self, data: bytes) -> None:
-                opens = b"\r\n\r\n" not in self._got
-                self._got += data
-                if opens and b"\r\n\r\n" in self._got:
-                    self._transport.write(hello)
-                said = b"node_register_ack" in self._got or b"node_error" in self._got
-                if said and not came.done():
-                    came.set_result(self._got)
-
-            def connection_lost(self, exc: Exception | None) -> None:
-                if not came.done():
-                    came.set_result(self._got)
-
-        # A port lasts for 28 000 connections of one address.
-        place = (f"127.0.0.{number % 100 + 1}", 0)
+    async def _one(self, kind: str, *asked: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.attack.crowd", kind, *asked),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT,
+        )
         try:
-            transport, _ = await asyncio.get_running_loop().create_connection(
-                Line, "127.0.0.1", self._port, local_addr=place
-            )
-        except OSError:
-            return b""
-        try:
-            # Cut off, so that no port waits for what will never come.
-            transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-            async with asyncio.timeout(30):
-                return bytes(await came)
-        except TimeoutError:
-            return b""
+            assert process.stdout is not None
+            async for line in process.stdout:
+                self._said[kind] = json.loads(line)
+            if await process.wait():
+                raise RuntimeError(f"those {kind} ended with {process.returncode}")
         finally:
-            transport.abort()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def settled(self, kind: str) -> int:
+        """Ids of these that were answered for good."""
+        return int(self._said.get(kind, {}).get("settled", 0))
+
+    def answers(self, kind: str) -> dict[str, int]:
+        """How often they were told what."""
+        found: dict[str, int] = self._said.get(kind, {}).get("answers", {})
+        return dict(sorted(found.items()))
+
+
+class Living:
+    """Machines that beat; `waits_s` are theirs for the answers since it was emptied."""
+
+    def __init__(self, port: int) -> None:
+        url = f"ws://127.0.0.1:{port}/ws/node"
+        self.nodes = [Node(url, ping_interval=None) for _ in range(_LIVING)]
+        self.waits_s: list[float] = []
+        self._beating: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Living:
+        await asyncio.gather(*(node.__aenter__() for node in self.nodes))
+        await asyncio.gather(*(node.become_ready(heartbeat_ack=True) for node in self.nodes))
+        self._beating = [asyncio.create_task(self._beat(node)) for node in self.nodes]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._beating:
+            task.cancel()
+        await asyncio.gather(*self._beating, return_exceptions=True)
+        await asyncio.gather(*(node.__aexit__(None, None, None) for node in self.nodes))
+
+    async def _beat(self, node: Node) -> None:
+        while True:
+            began = time.monotonic()
+            await node.beat()
+            await node.hear_type("node_heartbeat_ack", 60.0)
+            self.waits_s.append(time.monotonic() - began)
+            await asyncio.sleep(random.uniform(0.8, 1.0) * QUICK.interval_s)
+
+    def unwell(self) -> int:
+        """How many were told that they are offline, or hear nothing any more."""
+        told = [f.get("status") == "offline" for node in self.nodes for f in node.told]
+        return (told + [task.done() for task in self._beating]).count(True)
+
+    def waited(self) -> dict[str, float]:
+        """Milliseconds that half and 99 of a hundred waited at most."""
+        waits = sorted(self.waits_s) or [0.0]
+        return {
+            "p50": round(waits[len(waits) // 2] * 1000, 1),
+            "p99": round(waits[min(len(waits) - 1, len(waits) * 99 // 100)] * 1000, 1),
+        }
 
 
 async def attacked(
-    made: System, count: int, tell: Callable[[str], None] = lambda _: None
+    made: System,
+    registering: int,
+    claiming: int,
+    seconds: float = math.inf,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Lets so many come; what was found."""
+    """Lets so many come, for so long at most; what was found."""
     port = made.gateway_ports[0]
     client = Redis.from_url(made.store.url)
-    living = [Node(f"ws://127.0.0.1:{port}/ws/node", ping_interval=None) for _ in range(_LIVING)]
+    crowds = Crowds(port, registering, claiming, seconds)
     try:
-        await asyncio.gather(*(node.__aenter__() for node in living))
-        await asyncio.gather(*(node.become_ready() for node in living))
-        beating = asyncio.create_task(_beat(living))
-        before = await _sizes(made, client, 0.0)
-        strangers = Strangers(port, count)
-        begun = time.monotonic()
-        coming = asyncio.create_task(strangers.come())
-        sizes: list[Sizes] = []
-        while not coming.done():
-            await asyncio.wait([coming], timeout=_EVERY_S)
-            sizes.append(await _sizes(made, client, time.monotonic() - begun))
-            tell(f"{strangers.acknowledged} of {count} ids, {sizes[-1]}")
-        await coming
-        took_s = time.monotonic() - begun
-        after = await _gone(made, client, begun)
-        beating.cancel()
-        told = await _told(living)
+        async with Living(port) as living:
+            await asyncio.sleep(_CALM_S)
+            calm, living.waits_s = living.waited(), []
+            before = await _sizes(made, client, 0.0)
+            begun = time.monotonic()
+            coming = asyncio.create_task(crowds.come())
+            sizes: list[Sizes] = []
+            try:
+                while not coming.done():
+                    await asyncio.wait([coming], timeout=_EVERY_S)
+                    sizes.append(await _sizes(made, client, time.monotonic() - begun))
+                    those = [crowds.settled("registering"), crowds.settled("claiming")]
+                    tell(f"{those[0]} registered, {those[1]} claimed, {sizes[-1]}")
+                await coming
+            finally:
+                coming.cancel()
+            took_s = time.monotonic() - begun
+            during = living.waited()
+            after = await _gone(made, client, begun)
+            unwell = living.unwell()
     finally:
-        await asyncio.gather(*(node.__aexit__(None, None, None) for node in living))
         await client.aclose()
-    settled = [each for each in sizes if each.at_s >= took_s / 5]
-    rises = {
-        name: slope([(each.at_s, getattr(each, name)) for each in settled]) * took_s * 0.8
-        for name in RISES_MOST_MIB
-    }
     found: dict[str, Any] = {
-        "ids": count,
-        "acknowledged": strangers.acknowledged,
-        "answered otherwise first": dict(strangers.others),
-        "ids_per_s": round(count / took_s),
+        "ids": crowds.settled("registering") + crowds.settled("claiming"),
+        "registered": crowds.settled("registering"),
+        "told_when_registering": crowds.answers("registering"),
+        "told_when_claiming": crowds.answers("claiming"),
         "took_s": round(took_s, 1),
+        "registered_per_s": round(crowds.settled("registering") / took_s),
     }
+    settled = [each for each in sizes if each.at_s >= took_s / 5]
+    flat = True
     for name, most in RISES_MOST_MIB.items():
+        line = [(each.at_s, getattr(each, name)) for each in settled]
+        rise = slope(line) * took_s * 0.8
+        flat = flat and rise <= most
         highest = max(getattr(each, name) for each in sizes)
         found[f"{name}_mib"] = (
-            f"{getattr(before, name):.1f} before, {highest:.1f} at most, {rises[name]:+.1f} by the "
-            f"line (at most +{most:g}), {getattr(after, name):.1f} after"
+            f"{getattr(before, name):.1f} before, {highest:.1f} at most, {rise:+.1f} by the line "
+            f"(at most +{most:g}), {getattr(after, name):.1f} after"
         )
+    logs = _logs(made)
+    minutes = max(1.0, after.at_s / 60)
+    kib_per_min = {name: round(size / 1024 / minutes, 1) for name, size in logs.sizes.items()}
     found |= {
         "records": f"{max(each.records for each in sizes)} at most, {after.records} after",
         "left": after.records - _LIVING,
-        "lines_of_metrics_more": after.lines - sizes[0].lines,
-        "living_called_offline": told,
+        "lines_of_metrics_more": after.lines - settled[0].lines,
+        "put_off_because": logs.put_off,
+        "log_lines": logs.lines,
+        "log_kib_per_min": kib_per_min,
+        "tracebacks": logs.tracebacks,
+        "ended": [c.name for c in made.gateways + made.sweepers if c.ended],
+        "living_unwell": unwell,
+        "living_waited_ms": f"{during}, in calm {calm}",
     }
-    flat = all(rises[name] <= most for name, most in RISES_MOST_MIB.items())
-    calm = not (found["left"] or found["lines_of_metrics_more"] or told)
-    return found | {"kept": flat and calm and strangers.acknowledged == count}
+    registered = crowds.answers("registering").get("node_register_ack", 0)
+    said = registered == crowds.settled("registering")
+    if math.isinf(seconds):
+        said = said and found["ids"] == registering + claiming
+    calm_logs = all(kib <= LOG_MOST_KIB_PER_MIN for kib in kib_per_min.values())
+    found["flat"] = flat if took_s >= FLAT_FROM_S else "too short to say"
+    nothing = ("left", "tracebacks", "ended", "living_unwell")
+    well = not any(found[name] for name in nothing) and during["p99"] <= WAITS_MOST_MS
+    well = well and said and calm_logs and found["lines_of_metrics_more"] <= LINES_MORE_MOST
+    return found | {"well": well, "kept": well and found["flat"] is True}
 
 
-async def _beat(living: list[Node]) -> None:
-    while True:
-        for node in living:
-            await node.beat()
-        await asyncio.sleep(QUICK.interval_s)
+@dataclass(frozen=True)
+class Logs:
+    """Bytes of each process's log, tracebacks in all of them, the lines of each kind, and why
+    registrations were put off, as far as that was written."""
+
+    sizes: dict[str, int]
+    tracebacks: int
+    lines: dict[str, int]
+    put_off: dict[str, int]
 
 
-async def _told(living: list[Node]) -> int:
-    """How many of those who beat were told that they are offline."""
-    for node in living:
-        try:
-            while True:
-                await node.hear(0.1)
-        except TimeoutError:
-            pass
-    return sum(f.get("status") == "offline" for node in living for f in node.told)
+def _logs(made: System) -> Logs:
+    texts = {c.name: c.log_path.read_bytes() for c in made.gateways + made.sweepers}
+    every = b"\n".join(texts.values()).splitlines()
+    lines = [json.loads(line) for line in every if line.startswith(b'{"time"')]
+    return Logs(
+        {name: len(text) for name, text in texts.items()},
+        sum(text.count(b"Traceback") for text in texts.values()),
+        dict(Counter(line["action"] for line in lines)),
+        dict(Counter(line["error"] for line in lines if line["action"] == _PUT_OFF)),
+    )
 
 
 async def _gone(made: System, client: Redis, begun: float) -> Sizes:
@@ -258,15 +315,20 @@ def main(arguments: list[str] | None = None) -> int:
     """0: nothing grew, and nothing was left."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack.ids", description=__doc__)
     parser.add_argument("--ids", type=int, default=1_000_000, help="how many (1 000 000)")
+    parser.add_argument(
+        "--registering", type=int, default=100_000, help="how many of them register (100 000)"
+    )
     parser.add_argument("--out", type=Path, default=LAST, metavar="FILE")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="for so long at most")
     options = parser.parse_args(arguments)
+    claiming = max(0, options.ids - options.registering)
     begun = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="muster-ids-") as name,
         system(Path(name), gateways=1, sweepers=1, more=settings()) as made,
     ):
-        found = asyncio.run(attacked(made, options.ids, _tell))
-    about = header(begun) | found
+        found = asyncio.run(attacked(made, options.registering, claiming, options.seconds, _tell))
+    about = header(begun) | {"asked": options.ids, "for_s_at_most": options.seconds} | found
     text = "\n".join(f"{name:<24} {value}" for name, value in about.items())
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + "\n", encoding="utf-8")

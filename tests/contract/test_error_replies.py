@@ -180,7 +180,7 @@ async def test_a_store_that_loads_for_too_long_is_away(tmp_path: Path) -> None:
     loading = Loading(EmbeddedStore.start(tmp_path))
     store = await Store.connect(loading.store.url, timeout_s=20.0)
     try:
-        await store.commands([("SET", f"key-{i}", "x" * 200) for i in range(400)])
+        await store.commands([("SET", f"key-{i}", "x" * 200) for i in range(1000)])
         with loading, hasty(store, 0.1):
             for name in ("writing scripts", "reading commands", "reading a ping"):
                 with pytest.raises(StoreUnavailable) as told:

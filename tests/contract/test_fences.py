@@ -39,8 +39,10 @@ async def test_a_mark_made_while_its_facts_are_read_is_not_lost(
     assert await fleet.marked()
     call = registry.store.call
 
-    async def then_a_beat(name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        reply = await call(name, keys, args)
+    async def then_a_beat(
+        name: str, keys: Sequence[str], args: Sequence[Any], *, urgent: bool = False
+    ) -> Any:
+        reply = await call(name, keys, args, urgent=urgent)
         if name == "facts":
             monkeypatch.undo()
             await fleet.beat()

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from registry import primary
 from registry.embedded import EmbeddedStore
-from registry.errors import StoreError
 from registry.store import Store
 from tests.support.fleet import until
 from tests.support.launching import said
 
 AT_ONCE = 8
 DEPOSED = "deposed"
+SELDOM_S, OFTEN_S = 3600.0, 0.05
 
 
 @pytest.fixture
@@ -29,26 +30,20 @@ def primaries(tmp_path: Path) -> Iterator[tuple[EmbeddedStore, EmbeddedStore]]:
         server.kill()
 
 
-def connections(server: EmbeddedStore) -> list[str]:
-    """Ids of the connections that a server has, but for the one that asks."""
-    listed = str(server.command("CLIENT", "LIST")).splitlines()
-    return [line.split()[0].removeprefix("id=") for line in listed if "cmd=client" not in line]
-
-
-def written(server: EmbeddedStore) -> bool:
-    """Whether anybody wrote since the server's statistics were reset."""
-    return "cmdstat_set" in said(server, "commandstats")
-
-
-async def write(store: Store) -> None:
-    await asyncio.gather(*(store.commands([("SET", f"key-{i}", "x")]) for i in range(AT_ONCE)))
+@pytest.fixture
+def asked_every_s() -> float:
+    """How often the sentinels are asked though no connection is opened."""
+    return SELDOM_S
 
 
 @pytest_asyncio.fixture
 async def store(
-    primaries: tuple[EmbeddedStore, EmbeddedStore], monkeypatch: pytest.MonkeyPatch
+    primaries: tuple[EmbeddedStore, EmbeddedStore],
+    monkeypatch: pytest.MonkeyPatch,
+    asked_every_s: float,
 ) -> AsyncIterator[Store]:
     """A store whose sentinels name the former primary as long as it is called so."""
+    monkeypatch.setattr(primary, "ASKED_EVERY_S", asked_every_s)
     made = await Store.connect("redis+sentinel://127.0.0.1:1/muster/0")
 
     async def discover(service: str) -> tuple[str, int]:
@@ -79,41 +74,70 @@ async def test_once_one_connection_broke_and_found_another_primary_none_asks_the
     assert connections(former) == []
 
 
-async def test_a_connection_in_use_while_another_primary_is_found_follows(
+async def test_what_a_former_primary_answers_is_asked_again_of_the_new_one(
     primaries: tuple[EmbeddedStore, EmbeddedStore], store: Store
 ) -> None:
     former, new = primaries
-    waiting = asyncio.create_task(store.commands([("BLPOP", "a-word", 5)]))
+    waiting = asyncio.create_task(store.commands([("BLPOP", "a-word", 4)]))
     await until(lambda: waits(former), "a connection is in use")
     former.command("SET", DEPOSED, "1")
     await store.ping()
     assert len(connections(former)) == 1, "the other one found the new primary"
-    former.command("RPUSH", "a-word", "now")
-    await waiting
-    former.command("CONFIG", "RESETSTAT")
-    await write(store)
-    assert written(new)
-    assert not written(former)
+    former.command("RPUSH", "a-word", "the former's")
+    await until(lambda: waits(new), "it is asked again")
+    new.command("RPUSH", "a-word", "the new one's")
+    assert await waiting == [(b"a-word", b"the new one's")]
+    assert connections(former) == []
 
 
-async def test_a_primary_without_replicas_is_left_as_soon_as_there_is_another(
+@pytest.mark.parametrize("asked_every_s", [OFTEN_S])
+async def test_a_primary_that_lives_on_is_left_as_soon_as_another_is_named(
     primaries: tuple[EmbeddedStore, EmbeddedStore], store: Store
 ) -> None:
     former, new = primaries
     await write(store)
     former.command("SET", DEPOSED, "1")
-    former.command("CONFIG", "SET", "min-replicas-to-write", "1")
 
-    async def goes_on() -> bool:
-        try:
-            await write(store)
-        except StoreError:
-            return False
-        return True
+    async def left() -> bool:
+        return connections(former) == []
 
-    await until(goes_on, "it writes elsewhere")
+    await until(left, "nobody is connected with it")
+    await write(store)
     assert written(new)
+
+
+@pytest.mark.parametrize("asked_every_s", [OFTEN_S])
+async def test_who_listens_to_a_former_primary_hears_the_new_one(
+    primaries: tuple[EmbeddedStore, EmbeddedStore], store: Store
+) -> None:
+    former, new = primaries
+    listening = store.client_of("a-channel").pubsub()
+    await listening.ssubscribe("a-channel")
+    former.command("SET", DEPOSED, "1")
+
+    async def heard() -> bool:
+        new.command("SPUBLISH", "a-channel", "a word")
+        message = await listening.get_message(timeout=OFTEN_S)
+        return message is not None and message["data"] == b"a word"
+
+    await until(heard, "a word of the new one")
     assert connections(former) == []
+    await listening.aclose()
+
+
+async def write(store: Store) -> None:
+    await asyncio.gather(*(store.commands([("SET", f"key-{i}", "x")]) for i in range(AT_ONCE)))
+
+
+def connections(server: EmbeddedStore) -> list[str]:
+    """Ids of the connections that a server has, but for the one that asks."""
+    listed = str(server.command("CLIENT", "LIST")).splitlines()
+    return [line.split()[0].removeprefix("id=") for line in listed if "cmd=client" not in line]
+
+
+def written(server: EmbeddedStore) -> bool:
+    """Whether anybody wrote since the server's statistics were reset."""
+    return "cmdstat_set" in said(server, "commandstats")
 
 
 async def waits(server: EmbeddedStore) -> bool:

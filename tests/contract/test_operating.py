@@ -246,11 +246,11 @@ async def _resend(registry: Registry, script: str) -> None:
     """The first answer of a script is lost, and the script is sent again."""
     call, lost = registry.store.call, [script]
 
-    async def twice(name: str, keys: Any, args: Any) -> Any:
-        reply = await call(name, keys, args)
+    async def twice(name: str, keys: Any, args: Any, *, urgent: bool = False) -> Any:
+        reply = await call(name, keys, args, urgent=urgent)
         if name in lost:
             lost.remove(name)
-            return await call(name, keys, args)
+            return await call(name, keys, args, urgent=urgent)
         return reply
 
     registry.store.call = twice  # type: ignore[method-assign]
@@ -260,10 +260,10 @@ def _before(registry: Registry, script: str, happens: Callable[[], Awaitable[Non
     """Something happens between the look and the first run of a script."""
     call, waiting = registry.store.call, [happens]
 
-    async def late(name: str, keys: Any, args: Any) -> Any:
+    async def late(name: str, keys: Any, args: Any, *, urgent: bool = False) -> Any:
         if name == script and waiting:
             await waiting.pop()()
-        return await call(name, keys, args)
+        return await call(name, keys, args, urgent=urgent)
 
     registry.store.call = late  # type: ignore[method-assign]
 
@@ -728,10 +728,10 @@ async def test_a_change_of_labels_looks_again_when_what_it_rests_on_moved_on(
     moved += [another_operator, another_rack, another_capability]
     call = registry.store.call
 
-    async def late(name: str, keys: Any, args: Any) -> Any:
+    async def late(name: str, keys: Any, args: Any, *, urgent: bool = False) -> Any:
         if name == "labels" and args[9] == "alice" and moved:
             await moved.pop(0)()
-        return await call(name, keys, args)
+        return await call(name, keys, args, urgent=urgent)
 
     registry.store.call = late  # type: ignore[method-assign]
     in_force = await registry.label("node-A", {"rack": None}, "alice", "back")
@@ -791,7 +791,7 @@ async def test_what_could_not_be_written_is_tried_again_with_the_next_report(
     updated = msgspec.structs.replace(MACHINE, installed_models=())
     tries = 0
 
-    async def stale(*_: Any) -> bool:
+    async def stale(*_: Any, **__: Any) -> bool:
         nonlocal tries
         tries += 1
         return False
@@ -814,7 +814,7 @@ async def test_an_act_on_a_record_that_never_keeps_still_is_given_up(
     fleet = Fleet(registry)
     await fleet.make_ready(**able(MACHINE))
 
-    async def stale(*_: Any) -> int:
+    async def stale(*_: Any, **__: Any) -> int:
         return -1 if act == "resume" else 0
 
     acts: dict[str, Callable[[], Awaitable[Any]]] = {

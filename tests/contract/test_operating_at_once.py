@@ -93,7 +93,7 @@ class Turnstile(Store):
         self.waiting: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
         self._moved = asyncio.Event()
 
-    async def asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def asked(self, ask: Callable[[], Awaitable[T]], *, urgent: bool = False) -> T:
         task = asyncio.current_task()
         assert task is not None and task not in self.waiting
         turn = self.waiting[task] = asyncio.get_running_loop().create_future()

@@ -224,7 +224,7 @@ async def test_an_answer_tells_load_capacity_and_the_age_of_its_facts(registry: 
     (found,) = await registry.select(asks(), 1)
     assert (found.load, found.capacity, found.gateway) == (1, 3, "gw1")
     assert (found.hold_id, found.hold_expires) == ("", 0)
-    assert 5_000 <= found.age_ms < 50_000
+    assert found.age_ms <= 5_500
 
 
 # Why nobody fits --------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """The verdicts, from the book alone. Each law is one method; each breach says who, when, and what.
 
-Where a store forgot what it had acknowledged (emptied, or a failover), the book says from when to
-when: a machine that showed no life since is then not missed, and what was told in that time may
-have been taken back; nothing else is excused. Where a gateway could not do its work by a fault that
-was done to it, its machines may be called offline after the grace, if the platform is blamed.
+Where a store forgot what it had acknowledged (emptied, or a failover, be it one that nobody
+planned), the book says from when to when: a machine that showed no life since is then not missed,
+and what was told in that time may have been taken back; nothing else is excused. Where a gateway
+could not do its work by a fault that was done to it, its machines may be called offline after the
+grace, if the platform is blamed.
 """
 
 from __future__ import annotations

@@ -16,8 +16,11 @@ from typing import ClassVar, Protocol
 from registry.embedded import EmbeddedStore
 from tests.faults.book import now_ms
 from tests.faults.stores import BehindSentinel, Clustered, Standalone
+from tests.faults.succession import HEARD_OF_S, REPLICATION_LAG_MS
 from tests.faults.world import Part, World
 from tests.support.clusters import ReplicatedCluster
+from tests.support.launching import said
+from tests.support.users import SWEEPER
 from tests.support.versions import environment
 
 
@@ -30,9 +33,6 @@ class Fault(Protocol):
     def touches(self) -> frozenset[str]: ...
     async def begin(self, world: World) -> None: ...
     async def end(self, world: World) -> None: ...
-
-
-REPLICATION_LAG_MS = 1000
 
 
 def _sentinel(world: World) -> BehindSentinel:
@@ -349,6 +349,37 @@ class LastSecondLost(_Base):
         world.book.store_lost(began)
         await world.aside(store.find_touch)
         await world.aside(lambda: store.restart(former))
+
+
+@dataclass(frozen=True)
+class Deposed(_Base):
+    """Behind Sentinel: another primary is named while the former one lives on, and believes in a
+    replica that hangs: for as long it takes writes. Sweepers lose it at once, gateways do not, and
+    machines register."""
+
+    lasts_s: float = 100.0
+    count: int = 8
+    touches: ClassVar[frozenset[str]] = frozenset({"store", "operators"})
+
+    async def begin(self, world: World) -> None:
+        store = _sentinel(world).store
+        began = now_ms() - REPLICATION_LAG_MS
+        former, believed = store.primary, store.replicas[-1]
+        believed.pause()
+        await world.aside(lambda: store.miss(believed))
+        await world.aside(store.promote)
+        await world.aside(lambda: former.command("CLIENT", "KILL", "USER", SWEEPER))
+        await asyncio.sleep(HEARD_OF_S)
+        world.book.store_lost(began)
+        for number in range(self.count):
+            world.add(plain=number % 2 == 1).start()
+            await world.wait(5)
+            if number == 0:
+                assert said(former, "replication")["role"] == "master", "it lives on as a primary"
+
+    async def end(self, world: World) -> None:
+        for server in _sentinel(world).store.servers:
+            server.resume()
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ store, with every event, and with what `select` answered all the time through ev
    one before ended;
 7. what an operator said of a machine, and that a machine took itself off, was undone by nobody.
 
+Behind Sentinel a failover that nobody planned, of a primary that a busy machine kept from answering
+for a second, is one more fault that happened: as after a planned one, what the former primary was
+told in the two seconds before it was noticed, and in the one after, may have been taken back.
+
 """
 
 _COLUMNS = (

@@ -80,7 +80,7 @@ class Standalone:
 
 
 class BehindSentinel:
-    """A primary and two replicas behind three sentinels; `clock_offset_s` is how far the clock of
+    """A primary and some replicas behind three sentinels; `clock_offset_s` is how far the clock of
     the replica is off that is promoted first. As docs/operations.md has it, a primary without a
     replica takes no writes, unless `alone`: two failovers in a row may leave two primaries for a
     while, and what the one acknowledges that must give way is lost."""
@@ -89,10 +89,16 @@ class BehindSentinel:
     settings: ClassVar[dict[str, str]] = {}
 
     def __init__(
-        self, directory: Path, clock_offset_s: float = 0.0, *, alone: bool = False
+        self,
+        directory: Path,
+        clock_offset_s: float = 0.0,
+        *,
+        alone: bool = False,
+        replicas: int = 2,
     ) -> None:
         self.store = SentinelStore.start(
             directory,
+            replicas=replicas,
             extra=[*with_users(directory), *(() if alone else ("--min-replicas-to-write", "1"))],
             clock_offsets_s={1: clock_offset_s} if clock_offset_s else None,
         )

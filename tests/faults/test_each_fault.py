@@ -186,6 +186,15 @@ async def test_primary_killed_behind_sentinel(
     await judged(w)
 
 
+async def test_a_former_primary_that_lives_on(
+    world: MakeWorld, judged: Judge, tmp_path: Path
+) -> None:
+    """Sentinel: another primary is named, and the former one takes writes for 80 s more."""
+    w = await world(store=BehindSentinel(tmp_path / "sentinel", replicas=3))
+    await w.suffer(faults.Deposed())
+    await judged(w)
+
+
 @pytest.mark.parametrize("clock_offset_s", [0, 60, -60])
 async def test_promoted_replica_that_lost_the_last_second(
     world: MakeWorld, judged: Judge, tmp_path: Path, clock_offset_s: float

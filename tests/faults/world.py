@@ -29,7 +29,8 @@ from tests.faults.machine import Machine
 from tests.faults.pace import Pace
 from tests.faults.prober import Ask, Prober, over_http
 from tests.faults.proxy import Proxy
-from tests.faults.stores import StoreUnderTest
+from tests.faults.stores import BehindSentinel, StoreUnderTest
+from tests.faults.succession import Succession
 from tests.support.launching import another_clock
 from tests.support.processes import Process, Processes
 from tests.support.users import BOTH, as_process, as_user
@@ -173,6 +174,8 @@ class World:
             await gateway.proxy.start()
         self._follower = Follower(self.eye, self.book)
         asks: list[Ask] = [over_http(self._client, g.url) for g in self.gateways]
+        if isinstance(self.store, BehindSentinel):
+            self.do(Succession(self.store.store.epoch, self.book).run())
         self.do(self._follower.run())
         self.do(Prober(self.book, asks).run())
         for number in range(self._first):

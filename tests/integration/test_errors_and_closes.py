@@ -15,6 +15,8 @@ from tests.support.node import EXAMPLE, Node, metrics
 
 Story = Callable[[System], Awaitable[None]]
 
+BETWEEN_BEATS_MS = 500
+
 
 async def no_gpu(system: System) -> None:
     await system.start(sweepers=0)
@@ -89,14 +91,14 @@ async def rate_limited(system: System) -> None:
 
 
 async def unavailable(system: System) -> None:
-    await system.start(sweepers=0)
+    await system.start(sweepers=0, heartbeat_interval_s=BETWEEN_BEATS_MS / 1000)
     async with Node(system.ws) as node:
         store = system.backend.servers[0]
         store.pause()
         try:
             answer = await node.register()
             assert answer["code"] == "UNAVAILABLE"
-            assert answer["details"]["retry_after_ms"] > 0
+            assert 0 < answer["details"]["retry_after_ms"] <= BETWEEN_BEATS_MS / 5
             assert "registration_put_off error=" in system.gateways[0].log()
         finally:
             store.resume()

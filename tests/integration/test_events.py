@@ -531,14 +531,20 @@ async def test_a_replica_is_promoted_that(
                 await asyncio.to_thread(stores.lose_touch)
                 await movers.move_all(100)
                 await told_everything(readers, system.registry)
-            moving = asyncio.create_task(movers.move_all(500))
-            if lost:
+                moving = asyncio.create_task(movers.move_all(500))
                 former = stores.kill_primary()
                 await asyncio.to_thread(stores.find_touch)
                 await asyncio.to_thread(stores.wait_for_successor, former)
-            else:
-                await asyncio.to_thread(stores.promote)
-            await moving
+                await moving
+            else:  # the former lives on, and what it is told before we hear of that is lost
+                await told_everything(readers, system.registry)
+                new = await asyncio.to_thread(stores.promote)
+
+                async def hears_of_it() -> bool:
+                    return bool((await system.registry.store.info())[0]["tcp_port"] == new.port)
+
+                await until(hears_of_it, "the new primary is asked")
+                await movers.move_all(500)
             for watcher in readers:
                 await is_right_or_was_told_why(watcher, system.registry)
                 reasons = [gap["reason"] for gap in watcher.gaps]

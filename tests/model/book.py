@@ -376,6 +376,14 @@ class Book:
             self.popped[id_] = (now, call.by)
         return [now, [1, self.kept.unobserved, ANY, ANY, ANY, ANY, added]]
 
+    def _snooze(self, call: Call, reply: Any, now: int) -> Any:
+        well = [id_ for id_ in call.args[1:] if self.place(id_).well(now, self.kept.unobserved)]
+        for id_ in well:
+            for present in (True, False):
+                called = called_for(self.place(id_), now, self.kept.unobserved, present)
+                assert called is None, f"{id_} is called well, and {called} is called for"
+        return [now, ANY, well]
+
     def _arm(self, call: Call, reply: Any, now: int) -> Any:
         id_ = call.args[0]
         place = self.place(id_)

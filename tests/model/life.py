@@ -117,6 +117,14 @@ class Place:
         """The key stands. One that outlives the time-out is a skewed clock's and counts as gone."""
         return self.live_until is not None and 0 < self.live_until - now <= TIMEOUT
 
+    def well(self, now: int, unobserved: int) -> bool:
+        """Ready, every verdict a pass, nobody wants it away, and it is heard."""
+        r = self.record
+        if r is None or r.status != "ready" or set(r.window) != {"P"}:
+            return False
+        away = r.leave is not None or self.drain is not None
+        return not away and self.live(now) and r.beat.ran(now, unobserved) <= TIMEOUT
+
     def held(self, now: int) -> int:
         """Open holds: one whose time is over counts until a report came after it."""
         assert self.record is not None

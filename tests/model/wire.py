@@ -43,7 +43,9 @@ class Wire(Store):
         self._now: Callable[[], int] = lambda: clock.now
         self._book = book
 
-    async def call(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    async def call(
+        self, name: str, keys: Sequence[str], args: Sequence[Any], *, urgent: bool = False
+    ) -> Any:
         if name in READS:
             if name == "facts":
                 for id_ in args:
@@ -72,12 +74,20 @@ class Wire(Store):
         return reply
 
     async def call_many(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+        self,
+        name: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
+        *,
+        urgent: bool = False,
     ) -> list[Any]:
         return [await self.call(name, *each) for each in calls]
 
     async def call_some(
-        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+        self,
+        name: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[Any]]],
+        *,
+        urgent: bool = False,
     ) -> list[Any]:
         return await self.call_many(name, calls)
 

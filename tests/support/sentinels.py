@@ -82,6 +82,15 @@ class SentinelStore:
                 return next(s for s in self.servers if s.port == int(port))
         raise AssertionError("no sentinel answers")
 
+    def epoch(self) -> int:
+        """The newest configuration that any sentinel knows; every failover makes a newer one."""
+        known = [0]
+        for sentinel in self.sentinels:
+            with suppress(OSError, StoreReplyError):
+                row = sentinel.command("SENTINEL", "MASTER", SERVICE)
+                known.append(int(dict(zip(row[::2], row[1::2], strict=True))["config-epoch"]))
+        return max(known)
+
     @property
     def replicas(self) -> list[EmbeddedStore]:
         """Everybody running who is not the primary."""
@@ -120,6 +129,14 @@ class SentinelStore:
 
         wait_until(succeeded, "a replica is promoted", timeout_s=30)
         return self.primary
+
+    def miss(self, replica: EmbeddedStore) -> None:
+        """Waits until no sentinel sees a replica, which must have been paused or ended."""
+
+        def missed() -> bool:
+            return all(_flags(s, replica.port) >= {"s_down"} for s in self.sentinels)
+
+        wait_until(missed, "the sentinels miss a replica")
 
     def lose_touch(self) -> None:
         """From now on no replica learns of what is written; one promoted later has lost it."""
@@ -213,6 +230,13 @@ class SentinelStore:
             ]
             return sorted(in_touch) == sorted(r.port for r in self.replicas)
         return False
+
+
+def _flags(sentinel: EmbeddedStore, port: int) -> set[str]:
+    """What a sentinel thinks of the replica on a port."""
+    rows = sentinel.command("SENTINEL", "REPLICAS", SERVICE)
+    found = [dict(zip(row[::2], row[1::2], strict=True)) for row in rows]
+    return {flag for row in found if row["port"] == str(port) for flag in row["flags"].split(",")}
 
 
 def _primary_port(sentinel: EmbeddedStore) -> int:

@@ -75,7 +75,7 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "sweeper/loop.py",
         _MODEL,
-        ("a clock that steps", "if self._stepped(look, now):", "if False:"),
+        ("a clock that steps", "or self._stepped(look, now):", "or False:"),
         prefix="life, sweeper",
         keyword="not fakeredis",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.mutants.mutant import Mutant, contract, guards, unit
+from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
 
 def mutants() -> Iterator[Mutant]:
@@ -34,6 +34,19 @@ def mutants() -> Iterator[Mutant]:
         keyword="not fakeredis and not cluster",
     )
     yield from guards(
+        "registry/store.py",
+        integration("turns_at_the_store"),
+        ("a crowd is told at once", "and self._unanswered >= came:", "and False:"),
+        ("who comes later tries it", "and self._unanswered >= came:", "and True:"),
+        prefix="store, turns",
+    )
+    yield from guards(
+        "registry/opening.py",
+        integration("turns_at_the_store"),
+        ("in the order in which they came", "at_once=_CONNECTIONS", "at_once=_CLUSTERS_MOST"),
+        prefix="opening, turns",
+    )
+    yield from guards(
         "registry/opening.py",
         unit("store_explanations"),
         ("a door that closes at once", "    if closed and not reached:  #", "    if False:  #"),
@@ -53,7 +66,23 @@ def mutants() -> Iterator[Mutant]:
         "registry/primary.py",
         contract("one_primary_at_a_time"),
         ("what broke asks the sentinels", "if not self.is_connected:", "if False:"),
-        ("what was in use follows", "named not in (None, (self.host, self.port))", "False"),
-        ("who has no replicas is left", "(elsewhere or self.refused)", "elsewhere"),
+        (
+            "who was primary is not believed",
+            "if self.connection_pool.master_address not in (None, (self.host, self.port)):",
+            "if False:",
+        ),
+        ("the sentinels are asked all the time", "await pool.get_master_address()", "pass"),
         keyword="",
+    )
+    yield from guards(
+        "registry/primary.py",
+        unit("primary"),
+        ("the newest configuration", "newest = max(words", "newest = min(words"),
+        (
+            "who leads a failover",
+            "up = replaced or not (state",
+            "up = not (state",
+        ),
+        ("a primary that is down", "if newest is None or not newest.up:", "if newest is None:"),
+        ("others are not waited for", "timeout=_OTHERS_S if words else None", "timeout=None"),
     )

@@ -19,6 +19,12 @@ def mutants() -> Iterator[Mutant]:
         ("stopped amid a page", "elif self._may_call_silent(partition):", "elif True:"),
     )
     yield from guards(
+        "sweeper/loop.py",
+        contract("sweeping_through_a_failover"),
+        ("another server answers", "if self._another(look) or", "if"),
+        keyword="",
+    )
+    yield from guards(
         "registry/scripts/snooze.lua",
         contract("snoozing"),
         ("its window", "string.match(r[2] or '', '^P+$')", "true"),

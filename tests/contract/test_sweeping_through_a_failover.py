@@ -1,0 +1,97 @@
+"""A sweeper whose store becomes another one without an error, which knows what it heard itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from registry import primary
+from registry.embedded import EmbeddedStore
+from registry.registry import Registry
+from registry.store import Store
+from tests.contract.test_sweeping import Scene, running
+from tests.support.fleet import Fleet, until
+from tests.support.launching import caught_up, follows, said
+
+DEPOSED = "deposed"
+GRACE_S = 1.2
+
+
+@asynccontextmanager
+async def of_two_servers(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[EmbeddedStore, EmbeddedStore, Store]]:
+    """A primary, its replica, and a store whose sentinels name the primary until it is called
+    deposed, then the replica."""
+    former = EmbeddedStore.start(directory / "former", extra=["--repl-diskless-sync-delay", "0"])
+    new = EmbeddedStore.start(
+        directory / "new", extra=["--replicaof", "127.0.0.1", str(former.port)]
+    )
+    monkeypatch.setattr(primary, "ASKED_EVERY_S", 0.05)
+    store = await Store.connect("redis+sentinel://127.0.0.1:1/muster/0")
+
+    async def discover(service: str) -> tuple[str, int]:
+        return "127.0.0.1", (new if former.command("EXISTS", DEPOSED) else former).port
+
+    monkeypatch.setattr(store.client.connection_pool.sentinel_manager, "discover_master", discover)
+    try:
+        yield former, new, store
+    finally:
+        await store.close()
+        for server in (former, new):
+            server.kill()
+
+
+async def test_nobody_is_silent_because_a_new_primary_did_not_hear_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway speaks with the former primary for longer than its grace."""
+    async with of_two_servers(tmp_path, monkeypatch) as (former, new, store):
+        scene = Scene(store, gateway_grace_s=GRACE_S)
+        scene.gateway = False  # of the new primary
+        to_former = Registry(await Store.connect(former.url), scene.settings)
+        fleet = Fleet(to_former)
+
+        hears_of_it = asyncio.Event()  # not a cancellation: the store's client may swallow one
+
+        async def speak() -> None:
+            while not hears_of_it.is_set():
+                await to_former.announce("gw1", {})
+                await fleet.beat()
+                await asyncio.sleep(0.1)
+
+        await fleet.register()
+        speaking = asyncio.create_task(speak())
+        async with running(scene):
+            await until(scene.observed, "every partition was observed")
+            await scene.becomes("ready")
+
+            async def replicated() -> bool:
+                return follows(new, former) and caught_up(new, former)
+
+            await until(replicated, "the replica has everything")
+            new.command("REPLICAOF", "NO", "ONE")
+            new.command("CONFIG", "RESETSTAT")
+            await asyncio.sleep(GRACE_S + 0.3)
+            former.command("SET", DEPOSED, "1")
+
+            async def looked() -> bool:
+                return "cmdstat_eval" in said(new, "commandstats")
+
+            await until(looked, "the sweeper looks at the new primary")
+            await asyncio.sleep(0.5)
+            assert await scene.status() == "ready"
+
+            hears_of_it.set()
+            await speaking
+            fleet.registry = scene.registry
+            await fleet.beat()
+            scene.gateway = True
+            await asyncio.sleep(0.5)
+            assert await scene.status() == "ready"
+            await scene.becomes("offline")
+        await to_former.close()

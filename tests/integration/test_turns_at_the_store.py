@@ -1,0 +1,73 @@
+"""Many questions to one store at once: each has its turn, or is told in time that it has none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.embedded import EmbeddedStore
+from registry.errors import StoreUnavailable
+from registry.store import Store
+
+AT_ONCE = 8
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedStore]:
+    started = EmbeddedStore.start(tmp_path)
+    yield started
+    started.kill()
+
+
+async def test_nobody_is_passed_over_however_many_ask_again_and_again(
+    server: EmbeddedStore,
+) -> None:
+    store = await Store.connect(server.url, timeout_s=2.0)
+    until = time.monotonic() + 4.0
+
+    async def asks() -> int:
+        count = 0
+        while time.monotonic() < until:
+            await store.commands([("BLPOP", "nothing", "0.02")])  # has a connection for 20-100 ms
+            count += 1
+        return count
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            asking = [group.create_task(asks()) for _ in range(3 * AT_ONCE)]
+    finally:
+        await store.close()
+    counts = [task.result() for task in asking]
+    assert min(counts) >= max(counts) - 3
+
+
+class Deaf:
+    """A client of a store that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.answers = False
+        self.asked = 0
+
+    async def execute_command(self, *_: object) -> bytes:
+        self.asked += 1
+        if self.answers:
+            return b"OK"
+        await asyncio.sleep(0.1)
+        raise TimeoutError("no answer")
+
+
+async def test_a_crowd_does_not_find_out_one_by_one_that_the_store_does_not_answer() -> None:
+    client = Deaf()
+    store = Store(client, single=True, genuine=True, at_once=AT_ONCE)
+    asking = [store.commands([("GET", "a")]) for _ in range(100 * AT_ONCE)]
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    assert client.asked == AT_ONCE
+    assert {type(each) for each in told} == {StoreUnavailable}
+    with pytest.raises(StoreUnavailable, match="no answer"):  # who comes later tries it
+        await store.commands([("GET", "b")])
+    client.answers = True
+    assert await store.commands([("GET", "c")]) == [b"OK"]

@@ -1,0 +1,111 @@
+"""Whom several sentinels, who do not always agree, call primary."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.exceptions import AuthenticationError
+
+from registry import primary
+from registry.primary import Sentinels, following
+
+SERVICE = "muster"
+FORMER, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
+
+
+@dataclass
+class Says:
+    """A sentinel; `listed` is whom it watches, where that is not whom it names."""
+
+    epoch: int
+    named: tuple[str, int]
+    listed: tuple[str, int] | None = None
+    down: bool = False
+
+    async def sentinel_masters(self) -> dict[str, dict[str, Any]]:
+        host, port = self.listed or self.named
+        flags = {"is_sdown": self.down, "is_odown": self.down, "config-epoch": self.epoch}
+        return {SERVICE: {"ip": host, "port": port, **flags}}
+
+    async def execute_command(self, name: str, service: str) -> tuple[bytes, int] | None:
+        assert name == "SENTINEL GET-MASTER-ADDR-BY-NAME"
+        host, port = self.named
+        return (host.encode(), port) if service == SERVICE else None
+
+
+class Silent(Says):
+    """A sentinel behind a network that drops packets."""
+
+    async def sentinel_masters(self) -> dict[str, dict[str, Any]]:
+        await asyncio.sleep(3600)
+        raise AssertionError("unreachable")
+
+
+class Refusing(Says):
+    """A sentinel that does not let us in."""
+
+    async def sentinel_masters(self) -> dict[str, dict[str, Any]]:
+        raise AuthenticationError("WRONGPASS")
+
+
+async def named_by(*sentinels: Says, service: str = SERVICE) -> tuple[str, int]:
+    manager: Any = Sentinels([])  # type: ignore[no-untyped-call]
+    manager.sentinels = sentinels
+    named: tuple[str, int] = await asyncio.wait_for(manager.discover_master(service), 3)
+    return named
+
+
+@pytest.mark.parametrize("place", range(3))
+async def test_the_newest_configuration_is_believed_whoever_knows_it(place: int) -> None:
+    sentinels = [Says(4, FORMER), Says(4, FORMER)]
+    sentinels.insert(place, Says(5, NEW))
+    assert await named_by(*sentinels) == NEW
+
+
+async def test_the_leader_of_a_failover_is_believed_before_it_is_over() -> None:
+    leader = Says(5, NEW, listed=FORMER, down=True)
+    assert await named_by(Says(4, FORMER), Says(4, FORMER), leader) == NEW
+
+
+async def test_a_sentinel_that_does_not_see_the_primary_says_less_than_one_that_does() -> None:
+    assert await named_by(Says(4, FORMER, down=True), Says(4, FORMER)) == FORMER
+
+
+async def test_a_sentinel_that_does_not_answer_holds_nobody_up() -> None:
+    assert await named_by(Silent(4, FORMER), Says(5, NEW), Refusing(4, FORMER)) == NEW
+
+
+async def test_where_all_call_it_down_there_is_no_primary() -> None:
+    with pytest.raises(MasterNotFoundError):
+        await named_by(Says(4, FORMER, down=True), Says(3, FORMER))
+
+
+async def test_of_a_service_that_no_sentinel_knows_there_is_no_primary() -> None:
+    with pytest.raises(MasterNotFoundError, match="another"):
+        await named_by(Says(4, FORMER), service="another")
+
+
+async def test_why_no_sentinel_lets_us_in_is_told() -> None:
+    with pytest.raises(MasterNotFoundError, match="WRONGPASS"):
+        await named_by(Refusing(4, FORMER), Refusing(4, FORMER))
+
+
+async def test_no_failure_ends_the_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primary, "ASKED_EVERY_S", 0.0)
+    failures = iter([MasterNotFoundError("away"), KeyError("a bug of ours")])
+    asked = asyncio.Event()
+
+    class Pool:
+        async def get_master_address(self) -> None:
+            for failure in failures:
+                raise failure
+            asked.set()
+
+    pool: Any = Pool()
+    asking = asyncio.create_task(following(pool)())
+    await asyncio.wait_for(asked.wait(), 3)
+    asking.cancel()
