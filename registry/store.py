@@ -137,7 +137,8 @@ class Store:
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Waits for a turn. Who writes the time into what it asks takes one first, packs then, and
-        asks as `urgent`: packed before, it may wait for longer than a script may run late.
+        asks as `urgent`: packed before, it may wait for longer than a script may run late. Whatever
+        else is asked meanwhile would wait for a turn for ever.
 
         Raises StoreUnavailable if the one server there is left somebody unanswered meanwhile, and
         answered nobody since: a crowd need not find that out singly."""

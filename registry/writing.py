@@ -86,9 +86,9 @@ class Writing(Base):
             *former, *self.ready_sets(id_, new.capabilities),
         ]  # fmt: skip
         for _ in range(_RETIMES):
+            await self.packed_at()  # to ask for the time, if need be, takes a turn of its own
             async with self.store.turn():
-                now = await self.packed_at()
-                sent = self.clock.monotonic()
+                now, sent = self.clock.now_ms(), self.clock.monotonic()
                 age = max(0, ms(sent - new.arrived)) if new.arrived is not None else 0
                 args: list[Any] = [
                     id_, seen.sid if seen else "", seen.digest if seen else "", new.kind, new.sid,

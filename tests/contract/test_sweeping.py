@@ -498,7 +498,7 @@ async def test_how_late_it_is_shows_while_it_is_late_and_no_longer(valkey: Backe
 async def test_on_a_cluster_several_partitions_are_judged_at_a_time_and_none_waits_for_a_lost_one(
     store: Store, monkeypatch: pytest.MonkeyPatch, odd: int | None
 ) -> None:
-    scene = Scene(store)
+    scene = Scene(store, pass_batch=10)
     monkeypatch.setattr(store, "single", False)
     judged: set[int] = set()
     under_way, most = 0, 0
@@ -517,8 +517,28 @@ async def test_on_a_cluster_several_partitions_are_judged_at_a_time_and_none_wai
         judged.add(look.partition)
 
     monkeypatch.setattr(scene.sweeper, "_judge", judge)
-    looks = [Patrolled(p, True, 0, ("node-A",), (), 0, 0, 0, 0) for p in range(20)]
+    looks = [Patrolled(p, True, 0, "run", ("node-A",), (), 0, 0, 0, 0) for p in range(20)]
     with nullcontext() if odd is None else pytest.raises(StoreMisbehaved, match="odd"):
         await scene.sweeper._judge_where_it_can(looks)
     assert judged == set(range(20)) - {3, odd}
     assert 1 < most <= 8
+
+
+async def test_on_a_cluster_little_is_judged_together_and_a_lost_part_keeps_nobody_from_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(store)
+    monkeypatch.setattr(store, "single", False)
+    asked: list[list[int]] = []
+
+    async def judge(waiting: list[Patrolled]) -> None:
+        asked.append([look.partition for look in waiting])
+        if 3 in asked[-1]:
+            raise StoreUnavailable("away")
+
+    monkeypatch.setattr(scene.sweeper, "_judge", judge)
+    looks = [Patrolled(p, True, 0, "run", ("node-A",), (), 0, 0, 0, 0) for p in range(5)]
+    await scene.sweeper._judge_where_it_can(looks[:3])
+    assert asked == [[0, 1, 2]]
+    await scene.sweeper._judge_where_it_can(looks)
+    assert asked[1:] == [[0, 1, 2, 3, 4], [0], [1], [2], [3], [4]]

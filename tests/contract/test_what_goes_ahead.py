@@ -85,6 +85,14 @@ async def test_a_registration_that_waited_its_turn_is_not_too_late_for_that(stor
     assert calls.count["register"] == 1
 
 
+async def test_a_crowd_that_comes_before_the_time_is_known_registers(store: Store) -> None:
+    registry = Registry(store, replace(RegistrySettings(), redis_prefix="test"))
+    assert not registry.clock.known
+    names = [f"comes-{i}" for i in range(100)]
+    registered = asyncio.gather(*(registry.register(registration(n), None) for n in names))
+    assert len(await asyncio.wait_for(registered, 60)) == len(names)
+
+
 async def test_the_crowd_itself_waits_its_turn(registry: Registry) -> None:
     """Else nothing would go ahead of it."""
     async with crowd(registry) as answered:

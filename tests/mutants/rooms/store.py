@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
+_TURN = "            async with self.store.turn():\n"
+
 
 def mutants() -> Iterator[Mutant]:
     """The guards of this room."""
@@ -51,9 +53,8 @@ def mutants() -> Iterator[Mutant]:
         contract("what_goes_ahead"),
         (
             "packed when its turn has come",
-            "            async with self.store.turn():\n                now = await self.packed",
-            "            now = await self.packed_at()\n            async with self.store.turn():\n "
-            "               await self.packed",
+            _TURN + "                now, sent = self.clock.now_ms(), self.clock.monotonic()\n",
+            "            now, sent = self.clock.now_ms(), self.clock.monotonic()\n" + _TURN,
         ),
         keyword="registration_that_waited",
     )
