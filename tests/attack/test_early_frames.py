@@ -23,7 +23,7 @@ BYE = frame(struct.pack("!H", 1000), 8)
 async def heard(stranger: Wire, last: bytes) -> bytes:
     """All that comes, up to `last`."""
     got = b""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         while last not in got:
             more = await stranger.reader.read(65_536)
             assert more, got

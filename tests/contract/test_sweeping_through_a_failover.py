@@ -18,7 +18,7 @@ from tests.support.fleet import Fleet, until
 from tests.support.launching import caught_up, follows, said
 
 DEPOSED = "deposed"
-GRACE_S = 1.2
+GRACE_S = 3.0
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def test_nobody_is_silent_because_a_new_primary_did_not_hear_them(
 ) -> None:
     """The gateway speaks with the former primary for longer than its grace."""
     async with of_two_servers(tmp_path, monkeypatch) as (former, new, store):
-        scene = Scene(store, gateway_grace_s=GRACE_S)
+        scene = Scene(store, gateway_grace_s=GRACE_S, heartbeat_timeout_s=GRACE_S)
         scene.gateway = False  # of the new primary
         to_former = Registry(await Store.connect(former.url), scene.settings)
         fleet = Fleet(to_former)

@@ -41,7 +41,7 @@ async def ready(system: System, agent: AgentProcess, gateway: int = 0) -> None:
         found = await selected(system.gateways[gateway].url)
         return agent.identity.exists() and agent.node_id in found
 
-    await until(chosen, f"selected\n{agent.log()}", every_s=0.05)
+    await until(chosen, f"selected\n{agent.log()}", timeout_s=30.0, every_s=0.05)
 
 
 async def beats(system: System, node_id: str) -> list[int]:
@@ -164,7 +164,7 @@ async def test_the_store_dies_and_is_started_again(
                 return await selected(gateway.url) == [agent.node_id]
             return False
 
-        await until(chosen, "selected again", every_s=0.1)
+        await until(chosen, "selected again", timeout_s=30.0, every_s=0.1)
     finally:
         store.kill()
     assert agent.told("status", status="offline") == []

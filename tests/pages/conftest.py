@@ -27,7 +27,7 @@ from tests.support.stores import Backend, Stores
 
 _HERE = Path(__file__).parent
 # A test says what comes, not how soon: machines that run tests are busy.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=20_000)
 Visit = Callable[..., Awaitable[Visitor]]
 _VISITORS = pytest.StashKey[list[Visitor]]()
 

@@ -64,7 +64,7 @@ class Visitor:
         context.on("request", made._requested)
         context.on("console", made._said)
         context.on("weberror", lambda fault: made.faults.append(f"uncaught: {fault.error}"))
-        made.page.set_default_timeout(60_000)
+        made.page.set_default_timeout(20_000)
         return made
 
     def expects(self, *patterns: str) -> None:

@@ -89,7 +89,7 @@ class AgentProcess:
         ]
 
     async def tells(
-        self, action: str, *, times: int = 1, timeout_s: float = 60.0, **values: Any
+        self, action: str, *, times: int = 1, timeout_s: float = 25.0, **values: Any
     ) -> dict[str, Any]:
         """Waits until it told so `times` times; the last of these."""
         deadline = time.monotonic() + timeout_s

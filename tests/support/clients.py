@@ -72,14 +72,14 @@ class Client(ABC):
 
     async def hear(self, type_: str) -> Said:
         """The next frame of a type."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(20):
             while (frame := await self.came.get())["type"] != type_:
                 pass
             return frame
 
     async def code(self) -> int:
         """The code that the gateway closed the socket with."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(20):
             return await self.closed
 
     def _came(self, text: str) -> None:
@@ -254,7 +254,7 @@ class Wsproto(Client):
         self._send(Request(host=where.netloc, target=where.path, extensions=extensions))
         try:
             async with _reading(asyncio.create_task(self._read(reader))):
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(20):
                     await self._open.wait()
                 yield self
         finally:
@@ -318,7 +318,7 @@ class NodeWs(Client):
         opened = asyncio.Event()
         try:
             async with _reading(asyncio.create_task(self._read(opened))):
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(20):
                     await opened.wait()
                 yield self
         finally:

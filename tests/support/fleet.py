@@ -118,10 +118,11 @@ class Fleet:
 
 
 async def until(
-    true: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 60.0, every_s: float = 0.01
+    true: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20.0, every_s: float = 0.01
 ) -> None:
-    """Waits for something to become true; fails with its name when it does not. Only what is broken
-    meets the bound: a machine with much else to do must not."""
+    """Waits for something to become true; fails with its name when it does not. The bound is far
+    beyond what a busy machine needs, and before what would put it right in the end, as repairs do,
+    or a page that gives a silent stream up."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while not await true():

@@ -69,13 +69,13 @@ class Node:
     async def say(self, message: dict[str, Any] | str | bytes) -> None:
         await self.ws.send(json.dumps(message) if isinstance(message, dict) else message)
 
-    async def hear(self, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def hear(self, timeout_s: float = 20.0) -> dict[str, Any]:
         """The next frame."""
         frame: dict[str, Any] = json.loads(await asyncio.wait_for(self.ws.recv(), timeout_s))
         self.told.append(frame)
         return frame
 
-    async def hear_type(self, type_: str, timeout_s: float = 40.0) -> dict[str, Any]:
+    async def hear_type(self, type_: str, timeout_s: float = 20.0) -> dict[str, Any]:
         """The next frame of a type; others are kept in `told`."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -83,7 +83,7 @@ class Node:
                 if frame["type"] == type_:
                     return frame
 
-    async def hear_status(self, status: str, timeout_s: float = 40.0) -> dict[str, Any]:
+    async def hear_status(self, status: str, timeout_s: float = 20.0) -> dict[str, Any]:
         """The next `node_status` with this status."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -91,7 +91,7 @@ class Node:
                 if frame["status"] == status:
                     return frame
 
-    async def close_code(self, timeout_s: float = 40.0) -> int:
+    async def close_code(self, timeout_s: float = 20.0) -> int:
         """The code the server closes this socket with; frames before it are kept."""
         async with asyncio.timeout(timeout_s):
             try:

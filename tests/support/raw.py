@@ -48,7 +48,7 @@ class Wire:
     async def upgrade(self, more: str = "") -> bytes:
         """Asks for a WebSocket; the head of the answer."""
         await self.send(f"{UPGRADE}{more}\r\n".encode("latin-1"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(20):
             return await self.reader.readuntil(b"\r\n\r\n")
 
 

@@ -36,12 +36,12 @@ class Peer:
         assert self.ws.request is not None
         return self.ws.request.headers
 
-    async def hear(self, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def hear(self, timeout_s: float = 20.0) -> dict[str, Any]:
         """The next frame of the node."""
         frame: dict[str, Any] = json.loads(await asyncio.wait_for(self.ws.recv(), timeout_s))
         return frame
 
-    async def hear_type(self, type_: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def hear_type(self, type_: str, timeout_s: float = 20.0) -> dict[str, Any]:
         """The next frame of a type; others are passed over."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -89,7 +89,7 @@ class Peer:
         """The connection is gone, without a word."""
         self.ws.transport.abort()
 
-    async def closed(self, timeout_s: float = 30.0) -> None:
+    async def closed(self, timeout_s: float = 20.0) -> None:
         """Returns once the node has closed the socket; what it says until then is passed over."""
         async with asyncio.timeout(timeout_s):
             try:
@@ -122,7 +122,7 @@ class ScriptedServer:
         self._server.close()
         await self._server.wait_closed()
 
-    async def peer(self, timeout_s: float = 30.0) -> Peer:
+    async def peer(self, timeout_s: float = 20.0) -> Peer:
         """The next socket a node opens."""
         return await asyncio.wait_for(self._peers.get(), timeout_s)
 

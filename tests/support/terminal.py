@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import pyte
 
-DEADLINE_S = 60.0
+DEADLINE_S = 25.0
 
 
 def _surroundings() -> dict[str, str]:

@@ -108,7 +108,7 @@ class Reader:
         return [event for event in self.told if event.get("node_id") == node_id]
 
     async def until(
-        self, true: Callable[[Reader], object], what: str, timeout_s: float = 60.0
+        self, true: Callable[[Reader], object], what: str, timeout_s: float = 20.0
     ) -> None:
         """Waits for something that this reader is to be told."""
         try:

@@ -55,7 +55,7 @@ class Refusing(Says):
 async def named_by(*sentinels: Says, service: str = SERVICE) -> tuple[str, int]:
     manager: Any = Sentinels([])  # type: ignore[no-untyped-call]
     manager.sentinels = sentinels
-    named: tuple[str, int] = await asyncio.wait_for(manager.discover_master(service), 3)
+    named: tuple[str, int] = await asyncio.wait_for(manager.discover_master(service), 30)
     return named
 
 
@@ -107,5 +107,5 @@ async def test_no_failure_ends_the_asking(monkeypatch: pytest.MonkeyPatch) -> No
 
     pool: Any = Pool()
     asking = asyncio.create_task(following(pool)())
-    await asyncio.wait_for(asked.wait(), 3)
+    await asyncio.wait_for(asked.wait(), 30)
     asking.cancel()
