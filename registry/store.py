@@ -117,7 +117,7 @@ class Store:
         while True:
             try:
                 # A Cluster's client opens a connection for every question under way at a node.
-                async with contextlib.nullcontext() if urgent else self._its_turn():
+                async with contextlib.nullcontext() if urgent else self.turn():
                     answer = await ask()
                 self._reached, self._unanswered = True, None
                 return answer
@@ -135,9 +135,13 @@ class Store:
             pause = min(pause * 2, 0.5)
 
     @contextlib.asynccontextmanager
-    async def _its_turn(self) -> AsyncIterator[None]:
-        """Waits for a turn. Raises StoreUnavailable if the one server there is left somebody
-        unanswered meanwhile, and answered nobody since: a crowd need not find that out singly."""
+    async def turn(self) -> AsyncIterator[None]:
+        """Waits for a turn. Who writes the time into what it asks takes one first, packs then, and
+        asks as `urgent`: packed before, it may wait for longer than a script may run late. Whatever
+        else is asked meanwhile would wait for a turn for ever.
+
+        Raises StoreUnavailable if the one server there is left somebody unanswered meanwhile, and
+        answered nobody since: a crowd need not find that out singly."""
         came = self.clock.monotonic()
         async with self._under_way:
             if self._unanswered is not None and self._unanswered >= came:

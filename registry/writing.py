@@ -86,19 +86,20 @@ class Writing(Base):
             *former, *self.ready_sets(id_, new.capabilities),
         ]  # fmt: skip
         for _ in range(_RETIMES):
-            now = await self.packed_at()
-            sent = self.clock.monotonic()
-            age = max(0, ms(sent - new.arrived)) if new.arrived is not None else 0
-            args: list[Any] = [
-                id_, seen.sid if seen else "", seen.digest if seen else "", new.kind, new.sid,
-                new.gateway, new.registration, new.digest, "\n".join(new.capabilities),
-                new.hardware_digest, int(new.public), new.capacity, new.boot_id, new.attempt,
-                new.address, new.takeovers, int(new.token_shown), new.floor_session,
-                new.floor_version, new.window, new.intent, now, ms(s.max_lag_s), self.limits,
-                age, len(former), s.events_per_partition, ms(s.drain_timeout_s), s.history_length,
-                new.gpu_memory_gb, new.label_stamp,
-            ]  # fmt: skip
-            reply = await self.store.call("register", keys, args)
+            await self.packed_at()  # to ask for the time, if need be, takes a turn of its own
+            async with self.store.turn():
+                now, sent = self.clock.now_ms(), self.clock.monotonic()
+                age = max(0, ms(sent - new.arrived)) if new.arrived is not None else 0
+                args: list[Any] = [
+                    id_, seen.sid if seen else "", seen.digest if seen else "", new.kind, new.sid,
+                    new.gateway, new.registration, new.digest, "\n".join(new.capabilities),
+                    new.hardware_digest, int(new.public), new.capacity, new.boot_id, new.attempt,
+                    new.address, new.takeovers, int(new.token_shown), new.floor_session,
+                    new.floor_version, new.window, new.intent, now, ms(s.max_lag_s), self.limits,
+                    age, len(former), s.events_per_partition, ms(s.drain_timeout_s),
+                    s.history_length, new.gpu_memory_gb, new.label_stamp,
+                ]  # fmt: skip
+                reply = await self.store.call("register", keys, args, urgent=True)
             if reply[0] != b"retime":
                 break
             self.clock.observe(int(reply[1]), sent)

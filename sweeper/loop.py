@@ -37,6 +37,7 @@ logger = logging.getLogger("muster.sweeper")
 _SLEEP_MOST_S = 0.25
 _ALARMS_S = 0.1  # alarms that ring so soon after each other are answered together
 _COMMITS_AT_ONCE = 50  # the first of them is not to wait until many are packed
+_PARTITIONS_AT_ONCE = 8
 _BACK_OFF_S = 0.5
 _MASS_SHOWN_S = 600.0
 _END_S = 2.0  # the store's client may swallow a cancellation; nothing waits for it longer
@@ -283,20 +284,33 @@ class Sweeper:
             log(logger, logging.WARNING, action, partitions=count)
 
     async def _judge_where_it_can(self, waiting: list[Patrolled]) -> None:
-        """All together, as that asks least often. Where a part of a Cluster is lost meanwhile, each
-        partition by itself: one that is lost rings again, and the others need not wait."""
-        try:
-            await self._judge(waiting)
-            return
-        except StoreUnavailable:
-            if self.registry.store.single:
-                raise
-        for look in waiting:
+        """Together, as that asks least often. On a Cluster much is judged several partitions at a
+        time, else round trips would say how many nodes a sweeper can follow; and so is what a lost
+        part kept from being judged together: one that is lost rings again, the others need not
+        wait."""
+        single = self.registry.store.single
+        much = sum(len(look.marked) + len(look.due) for look in waiting) > self.settings.pass_batch
+        if single or not much:
             try:
-                await self._judge([look])
-            except StoreUnavailable as error:
-                log(logger, logging.WARNING, "partition_lost", partition=look.partition,
-                    error=str(error))  # fmt: skip
+                await self._judge(waiting)
+                return
+            except StoreUnavailable:
+                if single:
+                    raise
+        turns = asyncio.Semaphore(_PARTITIONS_AT_ONCE)
+
+        async def judge_one(look: Patrolled) -> None:
+            async with turns:
+                try:
+                    await self._judge([look])
+                except StoreUnavailable as error:
+                    log(logger, logging.WARNING, "partition_lost", partition=look.partition,
+                        error=str(error))  # fmt: skip
+
+        ends = await asyncio.gather(*map(judge_one, waiting), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     async def _tell_unobserved(self, found: list[Patrolled]) -> None:
         """One event for all partitions in which time was found that nobody observed."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
 
-from registry.errors import StoreUnavailable
+from registry.errors import StoreMisbehaved, StoreUnavailable
 from registry.keys import PARTITIONS, partition_of
 from registry.model import Patrolled, Reason, Verdict
 from registry.registry import Registry
@@ -498,3 +498,53 @@ async def test_how_late_it_is_shows_while_it_is_late_and_no_longer(valkey: Backe
             assert shown("muster_look_age_seconds") < 1
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("odd", [None, 5])
+async def test_on_a_cluster_several_partitions_are_judged_at_a_time_and_none_waits_for_a_lost_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, odd: int | None
+) -> None:
+    scene = Scene(store, pass_batch=10)
+    monkeypatch.setattr(store, "single", False)
+    judged: set[int] = set()
+    under_way, most = 0, 0
+
+    async def judge(waiting: list[Patrolled]) -> None:
+        nonlocal under_way, most
+        (look,) = waiting
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        if look.partition == 3:
+            raise StoreUnavailable("away")
+        if look.partition == odd:
+            raise StoreMisbehaved("odd")
+        judged.add(look.partition)
+
+    monkeypatch.setattr(scene.sweeper, "_judge", judge)
+    looks = [Patrolled(p, True, 0, "run", ("node-A",), (), 0, 0, 0, 0) for p in range(20)]
+    with nullcontext() if odd is None else pytest.raises(StoreMisbehaved, match="odd"):
+        await scene.sweeper._judge_where_it_can(looks)
+    assert judged == set(range(20)) - {3, odd}
+    assert 1 < most <= 8
+
+
+async def test_on_a_cluster_little_is_judged_together_and_a_lost_part_keeps_nobody_from_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(store)
+    monkeypatch.setattr(store, "single", False)
+    asked: list[list[int]] = []
+
+    async def judge(waiting: list[Patrolled]) -> None:
+        asked.append([look.partition for look in waiting])
+        if 3 in asked[-1]:
+            raise StoreUnavailable("away")
+
+    monkeypatch.setattr(scene.sweeper, "_judge", judge)
+    looks = [Patrolled(p, True, 0, "run", ("node-A",), (), 0, 0, 0, 0) for p in range(5)]
+    await scene.sweeper._judge_where_it_can(looks[:3])
+    assert asked == [[0, 1, 2]]
+    await scene.sweeper._judge_where_it_can(looks)
+    assert asked[1:] == [[0, 1, 2, 3, 4], [0], [1], [2], [3], [4]]

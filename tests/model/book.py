@@ -361,7 +361,7 @@ class Book:
         owner, lease_ms, observe = call.args[0], int(call.args[1]), call.args[2] == "1"
         holder, until = self.kept.lease or (owner, now)
         if holder != owner and until >= now:
-            return [now, [0, 0, 0, 0, [], [], 0]]
+            return [now, ANY, [0, 0, 0, 0, [], [], 0]]
         self.kept.lease = (owner, now + lease_ms)
         added = 0
         if observe:
@@ -372,9 +372,9 @@ class Book:
             self.kept.unobserved += added
             self.kept.swept, self.kept.other_run = now, False
             self.observed.append(self.now())
-        for id_ in reply[1][4]:
+        for id_ in reply[2][4]:
             self.popped[id_] = (now, call.by)
-        return [now, [1, self.kept.unobserved, ANY, ANY, ANY, ANY, added]]
+        return [now, ANY, [1, self.kept.unobserved, ANY, ANY, ANY, ANY, added]]
 
     def _snooze(self, call: Call, reply: Any, now: int) -> Any:
         well = [id_ for id_ in call.args[1:] if self.place(id_).well(now, self.kept.unobserved)]

@@ -59,7 +59,6 @@ def mutants() -> Iterator[Mutant]:
         "gateway/arriving.py",
         _EARLY,
         ("what stands behind the head", "self._hand_over(data[self._behind_head :])", "pass"),
-        ("not behind a refusal", "if rest and not self.transport.is_closing():", "if rest:"),
         prefix="arriving, early",
     )
     yield from guards(

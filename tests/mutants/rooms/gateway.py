@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.mutants.mutant import Mutant, contract, guards, unit
+from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
 _ACK = 'node_id, "registered", "registering", None, 1, 1, 1, 1, (), None'
 
@@ -35,6 +35,16 @@ def mutants() -> Iterator[Mutant]:
             f"connection.send(RegisterAck({_ACK}))\n            written = await",
         ),
         keyword="not_acknowledged",
+    )
+    yield from guards(
+        "gateway/enrolment.py",
+        integration("errors_and_closes"),
+        (
+            "put off within the time-out",
+            "random.uniform(interval_ms / 15, interval_ms / 5)",
+            "random.uniform(1000, 3000)",
+        ),
+        keyword="UNAVAILABLE",
     )
     yield from guards(
         "gateway/session.py",
@@ -93,6 +103,28 @@ def mutants() -> Iterator[Mutant]:
         unit("gateway_presence"),
         ("beats go before the gateway is back", "not await self._batcher.drain(FLUSH_S)", "False"),
         ("living nodes beat before it is back", "began < self._not_before or", ""),
+    )
+    yield from guards(
+        "gateway/transport.py",
+        unit("idle_sockets"),
+        ("the head of the upgrade is let go", "self.request.headers.clear()", "pass"),
+        (
+            "a message is let go",
+            'handle_text(event)\n        event.data = b""',
+            "handle_text(event)",
+        ),
+        ("a small mailbox", "self.queue = Mailbox()", "_ = Mailbox()"),
+        prefix="idle",
+    )
+    yield from guards(
+        "gateway/connection.py",
+        unit("idle_sockets"),
+        (
+            "a message is let go by the conversation",
+            "                del event  #",
+            "                #",
+        ),
+        prefix="idle",
     )
     yield from guards(
         "gateway/clock.py",

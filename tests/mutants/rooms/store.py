@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
+_TURN = "            async with self.store.turn():\n"
+
 
 def mutants() -> Iterator[Mutant]:
     """The guards of this room."""
@@ -45,6 +47,16 @@ def mutants() -> Iterator[Mutant]:
         integration("turns_at_the_store"),
         ("in the order in which they came", "at_once=_CONNECTIONS", "at_once=_CLUSTERS_MOST"),
         prefix="opening, turns",
+    )
+    yield from guards(
+        "registry/writing.py",
+        contract("what_goes_ahead"),
+        (
+            "packed when its turn has come",
+            _TURN + "                now, sent = self.clock.now_ms(), self.clock.monotonic()\n",
+            "            now, sent = self.clock.now_ms(), self.clock.monotonic()\n" + _TURN,
+        ),
+        keyword="registration_that_waited",
     )
     yield from guards(
         "registry/opening.py",
