@@ -24,7 +24,7 @@ from tests.faults.prober import Prober
 from tests.support.fleet import Fleet
 from tests.support.stores import Backend
 
-PACE = Pace("1:25", 25.0)  # a time-out of 1.8 s
+PACE = Pace("1:15", 15.0)  # a time-out of 3 s
 
 WRONG = {
     toys.NeverExpires: "falsely selected",
