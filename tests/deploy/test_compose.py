@@ -398,7 +398,7 @@ def test_the_override_of_the_document_brings_tls(tmp_path: Path) -> None:
 
 QUICK = """\
 MUSTER_HEARTBEAT_INTERVAL_S=0.5
-MUSTER_HEARTBEAT_TIMEOUT_S=8
+MUSTER_HEARTBEAT_TIMEOUT_S=30
 MUSTER_DRAIN_RATE_PER_S=200
 """
 

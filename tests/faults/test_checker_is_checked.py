@@ -72,7 +72,7 @@ async def breaches_of(kind: type[toys.Toy]) -> list[Breach]:
 
 async def _at_work(book: Book) -> None:
     """Until every machine has beaten often enough to be ready, however busy this machine is."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while any(sum(s.sign for s in page.sent) < 6 for page in book.pages.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

@@ -287,7 +287,7 @@ class World:
         return await self._until_empty(lambda: self.unwell(since), what, None)
 
     async def _until_empty(self, ask: Any, what: str, within_s: float | None) -> float:
-        limit = within_s or max(20.0, 4 * self.pace.grace_s)
+        limit = within_s or max(40.0, 4 * self.pace.grace_s)
         began = time.monotonic()
         while found := await ask():
             if time.monotonic() - began > limit:
