@@ -172,7 +172,7 @@ def sizing() -> str:
 
 def _socket_runs() -> list[dict[str, Any]]:
     runs = [json.loads(p.read_text()) for p in (_BENCH / "scale/last").glob("sockets-*.json")]
-    return sorted(runs, key=lambda run: int(run["nodes"]))
+    return sorted(runs, key=lambda run: (int(run["nodes"]), run["when"]))
 
 
 def _promises(run: dict[str, Any]) -> str:
