@@ -15,7 +15,7 @@ def mutants() -> Iterator[Mutant]:
         ("silence needs watching", "return partition in self._observed or", "return True or"),
         ("a long pass keeps watch", "            await self._keep_watch()\n", ""),
         ("no gateway, no observing", "return bool(self._gateways)", "return True"),
-        ("who beats again is not held", "            self.brake.heard(id_)\n", ""),
+        ("who beats again is not held", "self.brake.heard(id_)", "pass"),
         ("stopped amid a page", "elif self._may_call_silent(partition):", "elif True:"),
     )
     yield from guards(
