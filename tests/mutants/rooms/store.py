@@ -59,7 +59,7 @@ def mutants() -> Iterator[Mutant]:
     )
     yield from guards(
         "registry/opening.py",
-        integration("mute_sentinels"),
+        unit("store_explanations") + integration("mute_sentinels"),
         ("sentinels are not asked again within", ', "retry": Retry(NoBackoff(), 0)}', "}"),
         prefix="opening, sentinels",
     )
