@@ -75,22 +75,25 @@ async def test_a_crowd_does_not_find_out_one_by_one_that_the_store_does_not_answ
 
 
 class Stumbling:
-    """A client of a store that answers, but for one question."""
+    """A client of a store that answers, but for some of the questions, by their number from 1."""
 
-    def __init__(self, at: int, error: Exception) -> None:
-        self.at, self.error = at, error
+    def __init__(self, at: range, error: Exception, after_s: float) -> None:
+        self.at, self.error, self.after_s = at, error, after_s
         self.asked = 0
 
     async def execute_command(self, *_: object) -> bytes:
-        self.asked += 1
-        if self.asked == self.at:
+        self.asked = own = self.asked + 1
+        if own in self.at:
+            if self.after_s:
+                await asyncio.sleep(self.after_s)
             raise self.error
         await asyncio.sleep(0.002)
         return b"OK"
 
 
 async def test_one_connection_that_breaks_costs_one_question() -> None:
-    store = Store(Stumbling(50, ConnectionError("reset")), single=True, genuine=True, at_once=8)
+    client = Stumbling(range(50, 51), ConnectionError("reset"), 0)
+    store = Store(client, single=True, genuine=True, at_once=AT_ONCE)
     asking = [store.commands([("GET", "a")]) for _ in range(400)]
     told = await asyncio.gather(*asking, return_exceptions=True)
     assert [type(each) for each in told if each != [b"OK"]] == [StoreUnavailable]
@@ -98,8 +101,8 @@ async def test_one_connection_that_breaks_costs_one_question() -> None:
 
 async def test_a_store_that_loads_its_data_is_waited_for_by_all() -> None:
     loading = BusyLoadingError("Redis is loading the dataset in memory")
-    client = Stumbling(1, loading)
-    store = Store(client, single=True, genuine=True, at_once=8)
+    client = Stumbling(range(1, AT_ONCE + 1), loading, 0.05)
+    store = Store(client, single=True, genuine=True, at_once=AT_ONCE)
     asking = [store.commands([("GET", "a")]) for _ in range(400)]
     assert await asyncio.gather(*asking) == [[b"OK"]] * 400
-    assert client.asked == 401
+    assert client.asked == 400 + AT_ONCE
