@@ -20,6 +20,7 @@ from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from registry.clock import StoreClock
 from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnavailable
 from registry.opening import PLAIN, Access, explained, opened
+from registry.primary import Sentinels
 from registry.script import Script, load
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Store:
         self.clock = StoreClock()
         self.observer: Observer | None = None
         self._under_way = asyncio.Semaphore(at_once)
-        self._sentinels: list[Redis] = []
+        self._sentinels: Sentinels | None = None
         self._beside: asyncio.Task[None] | None = None
         self._url = ""
         self._reached = False
@@ -98,8 +99,9 @@ class Store:
         while self._beside is not None and not self._beside.done():
             self._beside.cancel()
             await asyncio.wait([self._beside], timeout=_END_S)
-        for client in (self.client, *self._sentinels):
-            await client.aclose()
+        for open_ in (self.client, self._sentinels):
+            if open_ is not None:
+                await open_.aclose()
 
     async def asked(self, ask: Callable[[], Awaitable[T]], *, urgent: bool = False) -> T:
         """Runs one question to the store; a slot in motion is waited for, up to the time-out.

@@ -49,8 +49,23 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "registry/opening.py",
         integration("turns_at_the_store"),
-        ("in the order in which they came", "at_once=_CONNECTIONS", "at_once=_CLUSTERS_MOST"),
+        (
+            "in the order in which they came",
+            "single=True, at_once=_CONNECTIONS",
+            "single=True, at_once=_CLUSTERS_MOST",
+        ),
+        (
+            "behind Sentinel too",
+            "        at_once=_CONNECTIONS,\n",
+            "        at_once=_CLUSTERS_MOST,\n",
+        ),
         prefix="opening, turns",
+    )
+    yield from guards(
+        "registry/opening.py",
+        integration("mute_sentinels"),
+        ("sentinels are not asked again within", ', "retry": Retry(NoBackoff(), 0)}', "}"),
+        prefix="opening, sentinels",
     )
     yield from guards(
         "registry/writing.py",
@@ -101,4 +116,12 @@ def mutants() -> Iterator[Mutant]:
         ),
         ("a primary that is down", "if newest is None or not newest.up:", "if newest is None:"),
         ("others are not waited for", "timeout=_OTHERS_S if words else None", "timeout=None"),
+        (
+            "what was heard before is remembered",
+            " and answer.epoch >= self._newest[service][0]:",
+            ":",
+        ),
+        ("not for ever", " or now - heard > _REMEMBERED_S:", ":"),
+        ("a question goes on", "if task is None or task.done():", "if True:"),
+        ("closing ends it", "            task.cancel()\n", "            pass\n"),
     )
