@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.exceptions import BusyLoadingError
 
 from registry.embedded import EmbeddedStore
 from registry.errors import StoreUnavailable
@@ -117,3 +118,37 @@ async def test_a_crowd_does_not_find_out_one_by_one_that_the_store_does_not_answ
         await store.commands([("GET", "b")])
     client.answers = True
     assert await store.commands([("GET", "c")]) == [b"OK"]
+
+
+class Stumbling:
+    """A client of a store that answers, but for some of the questions, by their number from 1."""
+
+    def __init__(self, at: range, error: Exception, after_s: float) -> None:
+        self.at, self.error, self.after_s = at, error, after_s
+        self.asked = 0
+
+    async def execute_command(self, *_: object) -> bytes:
+        self.asked = own = self.asked + 1
+        if own in self.at:
+            if self.after_s:
+                await asyncio.sleep(self.after_s)
+            raise self.error
+        await asyncio.sleep(0.002)
+        return b"OK"
+
+
+async def test_one_connection_that_breaks_costs_one_question() -> None:
+    client = Stumbling(range(50, 51), ConnectionError("reset"), 0)
+    store = Store(client, single=True, genuine=True, at_once=AT_ONCE)
+    asking = [store.commands([("GET", "a")]) for _ in range(400)]
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in told if each != [b"OK"]] == [StoreUnavailable]
+
+
+async def test_a_store_that_loads_its_data_is_waited_for_by_all() -> None:
+    loading = BusyLoadingError("Redis is loading the dataset in memory")
+    client = Stumbling(range(1, AT_ONCE + 1), loading, 0.05)
+    store = Store(client, single=True, genuine=True, at_once=AT_ONCE)
+    asking = [store.commands([("GET", "a")]) for _ in range(400)]
+    assert await asyncio.gather(*asking) == [[b"OK"]] * 400
+    assert client.asked == 400 + AT_ONCE

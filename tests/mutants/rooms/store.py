@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
-_TURN = "            async with self.store.turn():\n"
-
 
 def mutants() -> Iterator[Mutant]:
     """The guards of this room."""
@@ -38,8 +36,14 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "registry/store.py",
         integration("turns_at_the_store"),
-        ("a crowd is told at once", "and self._unanswered >= came:", "and False:"),
-        ("who comes later tries it", "and self._unanswered >= came:", "and True:"),
+        ("a crowd is told at once", "if self._unanswered >= came and", "if False and"),
+        ("who comes later tries it", "if self._unanswered >= came and", "if True and"),
+        ("one broken connection", "if now - self._answered >= self.timeout_s:", "if True:"),
+        (
+            "a store that loads",
+            "isinstance(error, _LOST) and not _passing(error)",
+            "isinstance(error, _LOST)",
+        ),
         prefix="store, turns",
     )
     yield from guards(
@@ -68,8 +72,8 @@ def mutants() -> Iterator[Mutant]:
         contract("what_goes_ahead"),
         (
             "packed when its turn has come",
-            _TURN + "                now, sent = self.clock.now_ms(), self.clock.monotonic()\n",
-            "            now, sent = self.clock.now_ms(), self.clock.monotonic()\n" + _TURN,
+            'self.store.call("register", keys, packed)',
+            'self.store.call("register", keys, packed())',
         ),
         keyword="registration_that_waited",
     )
