@@ -7,6 +7,7 @@ that a change decided at once finds its socket; it waits in `Session.early` unti
 from __future__ import annotations
 
 import logging
+import math
 import random
 import secrets
 import string
@@ -172,6 +173,7 @@ class Enrolment:
                 token_shown=token is TokenCheck.RIGHT,
                 floor_session=former.session if former else 0,
                 floor_version=former.version if former else 0,
+                patience_s=self._patience_s(message),
             )
             written = await connection.services.registry.register(new, claim.existing)
         finally:
@@ -185,10 +187,17 @@ class Enrolment:
             return None
         self._assigned = self._assigned or assigned
         connection.token_shown = connection.token_shown or token is TokenCheck.RIGHT
-        self._begin(written, token)
+        self._begin(written, token, arrived)
         return "resumed" if written.resumed else "registered"
 
-    def _begin(self, written: Registered, token: TokenCheck) -> None:
+    def _patience_s(self, message: Register) -> float:
+        """How old a registration may be when it is written: its node must have time for the next
+        heartbeat, which comes an interval after the answer, or sooner if it can be asked to."""
+        settings = self._connection.services.settings
+        next_s = settings.heartbeat_interval_s / (3 if message.heartbeat_ack else 1)
+        return max(settings.heartbeat_timeout_s - 1.5 * next_s, settings.heartbeat_timeout_s / 2)
+
+    def _begin(self, written: Registered, token: TokenCheck, arrived: float) -> None:
         """The store accepted: the new session is the socket's, and the ack its first frame."""
         connection = self._connection
         incoming = connection.incoming
@@ -213,11 +222,15 @@ class Enrolment:
                 resumed=True if written.resumed else None,
             )
         )
-        if written.resumed and incoming.register.heartbeat_ack:
+        waited_s = monotonic() - arrived
+        late = waited_s > settings.heartbeat_interval_s
+        if (written.resumed or late) and incoming.register.heartbeat_ack:
+            left_s = max(0.0, settings.heartbeat_timeout_s - waited_s)
+            next_s = min(settings.heartbeat_interval_s, left_s / 2)
             connection.send(
                 HeartbeatAck(
                     node_id=connection.node_id,
-                    next_ms=random.randint(1, round(settings.heartbeat_interval_s * 1000)),
+                    next_ms=random.randint(1, max(1, round(next_s * 1000))),
                     store="ok",
                 )
             )
@@ -264,6 +277,7 @@ def new_registration(
     floor_version: int = 0,
     window: str = "",
     intent: str = "",
+    patience_s: float = math.inf,
 ) -> NewRegistration:
     """The record to be written for a session about to begin."""
     message = incoming.register
@@ -291,6 +305,7 @@ def new_registration(
         intent=intent,
         label_stamp=incoming.labels.stamp,
         arrived=arrived,
+        patience_s=patience_s,
     )
 
 

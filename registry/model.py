@@ -7,6 +7,7 @@ equality. Nothing here does I/O.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -154,6 +155,8 @@ class NewRegistration:
     silence, its socket lives) or `restore` (the store lost it, its socket lives). For `restore`,
     `window` holds the verdicts the gateway kept, newest first, and `intent` what it was told.
     `label_stamp` is that of the operator's labels which digest and capabilities are made with.
+    `arrived` is when its frame came (this process's clock, seconds): life counts from there, so one
+    that waited with us for more than `patience_s` is put off rather than written.
     """
 
     node_id: str
@@ -178,6 +181,7 @@ class NewRegistration:
     intent: str = ""
     label_stamp: str = ""
     arrived: float | None = None
+    patience_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from registry.packing import packing
 from registry.primary import Sentinels, following, to_the_primary
 from registry.trust import Trust, by
 
-_CONNECTIONS = 8
+_CONNECTIONS = 32
 """With a server that holds everything, for what has a turn. What is urgent has none, and who
 listens keeps a connection: these have others."""
 _BESIDE_THEM = 8

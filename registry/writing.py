@@ -90,15 +90,17 @@ class Writing(Base):
         def packed() -> list[Any]:
             nonlocal sent
             now, sent = self.clock.now_ms(), self.clock.monotonic()
-            age = max(0, ms(sent - new.arrived)) if new.arrived is not None else 0
+            waited_s = max(0.0, sent - new.arrived) if new.arrived is not None else 0.0
+            if waited_s > new.patience_s:
+                raise StoreUnavailable("the registration waited too long to be written")
             return [
                 id_, seen.sid if seen else "", seen.digest if seen else "", new.kind, new.sid,
                 new.gateway, new.registration, new.digest, "\n".join(new.capabilities),
                 new.hardware_digest, int(new.public), new.capacity, new.boot_id, new.attempt,
                 new.address, new.takeovers, int(new.token_shown), new.floor_session,
                 new.floor_version, new.window, new.intent, now, ms(s.max_lag_s), self.limits,
-                age, len(former), s.events_per_partition, ms(s.drain_timeout_s), s.history_length,
-                new.gpu_memory_gb, new.label_stamp,
+                ms(waited_s), len(former), s.events_per_partition, ms(s.drain_timeout_s),
+                s.history_length, new.gpu_memory_gb, new.label_stamp,
             ]  # fmt: skip
 
         await self.packed_at()  # the store's time is known from now on

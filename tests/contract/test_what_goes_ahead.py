@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from registry.errors import StoreError
+from registry.errors import StoreError, StoreUnavailable
 from registry.model import Registered
 from registry.registry import Registry
 from registry.settings import RegistrySettings
@@ -83,6 +83,19 @@ async def test_a_registration_that_waited_its_turn_is_not_too_late_for_that(stor
         assert not coming.done()
     assert isinstance(await coming, Registered)
     assert calls.count["register"] == 1
+
+
+@pytest.mark.parametrize("backend", ["valkey"], indirect=True)
+async def test_a_registration_that_waited_beyond_its_patience_is_put_off(store: Store) -> None:
+    """Written so late, its node would fall silent before the heartbeat that it owes next."""
+    registry = Registry(store, replace(RegistrySettings(), redis_prefix="test"))
+    came = registry.clock.monotonic()
+    late = registration(arrived=came - 23, patience_s=22.5)
+    with pytest.raises(StoreUnavailable, match="waited too long"):
+        await registry.register(late, None)
+    assert await registry.existing("node-A") is None
+    in_time = registration(arrived=came - 21, patience_s=22.5)
+    assert isinstance(await registry.register(in_time, None), Registered)
 
 
 async def test_a_crowd_that_comes_before_the_time_is_known_registers(store: Store) -> None:

@@ -16,7 +16,7 @@ from registry.store import Store
 from tests.support.fleet import until
 from tests.support.launching import said
 
-AT_ONCE = 8
+AT_ONCE = 32
 
 
 @pytest.fixture

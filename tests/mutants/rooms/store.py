@@ -75,6 +75,7 @@ def mutants() -> Iterator[Mutant]:
             'self.store.call("register", keys, packed)',
             'self.store.call("register", keys, packed())',
         ),
+        ("nobody is written too late to beat", "if waited_s > new.patience_s:", "if False:"),
         keyword="registration_that_waited",
     )
     yield from guards(
