@@ -86,6 +86,12 @@ class ArrivingProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         if self.transport.is_closing():
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            # RFC 9112, 9.3.2: answers come in the order of requests, and one is still owed. uvicorn
+            # would hand the connection over with its HTTP side alive, which then reads and writes
+            # under the WebSocket.
+            self.transport.close()
+            return
         origins: Origins = self.app_state["origins"]
         if (foreign := origins.refusal(self.headers)) is not None:
             self._refuse(foreign)

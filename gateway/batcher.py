@@ -54,7 +54,7 @@ class BeatOwner(Protocol):
     def answered(self, beat: Beat, answer: BeatAnswer, now: float) -> None: ...
 
 
-class _Waiting(Struct, eq=False, gc=False):
+class _Waiting(Struct, eq=False):
     beat: Beat
     owner: BeatOwner
     dropped: bool = False

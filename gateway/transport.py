@@ -108,7 +108,7 @@ class NodeProtocol(WebSocketsSansIOProtocol):
         if short is not None and (self.clear or self._between_messages()):
             payload = whole_text(data)
             if payload is not None and short(payload, arrived, now):
-                self.clear = True
+                self.clear = not self.close_sent
                 return
         self.clear = False
         super().data_received(data)

@@ -135,10 +135,13 @@ class Judging(Base):
         return (await self.commit_all([(facts, decision)]))[0]
 
     async def commit_all(self, judged: Sequence[tuple[Facts, Decision]]) -> list[Change | Stale]:
-        """As `commit`, for several nodes in one round trip, each on its own merits."""
-        replies = await self.store.call_many("transition", [self._commit(*j) for j in judged])
+        """As `commit`, for several nodes in one round trip, each on its own merits. What a part of
+        a Cluster did not answer counts as stale: its nodes are judged again."""
+        replies = await self.store.call_some("transition", [self._commit(*j) for j in judged])
         return [
-            _change(facts, decision, reply)
+            Stale("store")
+            if isinstance(reply, StoreUnavailable)
+            else _change(facts, decision, reply)
             for (facts, decision), reply in zip(judged, replies, strict=True)
         ]
 

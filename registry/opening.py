@@ -21,7 +21,7 @@ from redis.asyncio import (
 )
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 
 from registry.packing import packing
 from registry.primary import Sentinels, following, to_the_primary
@@ -59,13 +59,13 @@ PLAIN = Access()
 @dataclass(frozen=True)
 class Opened:
     """A client, whether one server holds everything, how many questions may be under way at once
-    (the pool's own queue is none: who comes late may be served first, for ever), the clients of
-    sentinels, and what must run beside it for as long as it is open."""
+    (the pool's own queue is none: who comes late may be served first, for ever), the sentinels
+    that say where it is, and what must run beside it for as long as it is open."""
 
     client: Any
     single: bool
     at_once: int = _CLUSTERS_MOST
-    sentinels: list[Redis] = field(default_factory=list)
+    sentinels: Sentinels | None = None
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
@@ -159,9 +159,10 @@ def _behind_sentinel(
     tls = trust is not None
     named = {"username": parts.username, "password": parts.password}
     theirs = {"username": access.sentinel_user, "password": access.sentinel_password}
-    sentinel = Sentinels(  # type: ignore[no-untyped-call]
+    asking = {**options, "ssl": tls, "retry": Retry(NoBackoff(), 0)}  # who asks does so again
+    sentinel = Sentinels(
         _sentinels(parts.netloc),
-        sentinel_kwargs={**options, "ssl": tls, **{k: v for k, v in theirs.items() if v}},
+        sentinel_kwargs={**asking, **{k: v for k, v in theirs.items() if v}},
         ssl=tls,
         **{k: unquote(v) for k, v in named.items() if v},
         socket_keepalive=True,
@@ -179,7 +180,11 @@ def _behind_sentinel(
     pool = client.connection_pool
     pool.connection_class = packing(pool.connection_class)
     return Opened(
-        client, single=True, sentinels=sentinel.sentinels, beside=following(client.connection_pool)
+        client,
+        single=True,
+        at_once=_CONNECTIONS,
+        sentinels=sentinel,
+        beside=following(client.connection_pool),
     )
 
 

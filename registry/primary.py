@@ -2,9 +2,10 @@
 
 For some ten seconds after a failover there may be two servers that take writes: the former primary,
 while it lives and believes in a replica, hears of it only then, and what it is told meanwhile is
-lost. So three rules hold. All sentinels are asked, and the newest configuration that any of them
-knows is believed. They are asked all the time, not only when a connection breaks. And no answer
-of a server counts once another one is named: it is asked there again.
+lost. So four rules hold. All sentinels are asked, and the newest configuration that any of them
+knows is believed. Who knows an older one than was heard of before is not listened to. They are
+asked all the time, not only when a connection breaks. And no answer of a server counts once another
+one is named: it is asked there again.
 
 The client library asks one sentinel, for new connections only.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -34,6 +36,10 @@ T = TypeVar("T", bound=SentinelManagedConnection)
 
 ASKED_EVERY_S = 0.5
 _OTHERS_S = 0.25  # once one sentinel answered, for as long others are waited for
+# Sentinels tell each other of a new configuration within seconds. If for a minute none knows it,
+# they were set up anew, and count from 0.
+_REMEMBERED_S = 60.0
+_END_S = 1.0  # the client library now and then swallows a cancellation
 
 _SILENT = (RedisError, OSError, TimeoutError)
 
@@ -48,11 +54,20 @@ class Word:
 
 
 class Sentinels(Sentinel):
-    """All sentinels of a store, asked as one."""
+    """All sentinels of a store, asked as one.
+
+    A question to one of them goes on when it is no longer waited for: the answer of a slow one is
+    heard of the next time, and who is far away gets connected."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+        self._asked: dict[tuple[int, str], asyncio.Task[Word | Exception | None]] = {}
+        self._newest: dict[str, tuple[int, float]] = {}  # an epoch, and when it was last heard
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """The primary's address by the newest configuration of those who answer, or answer soon
-        after the first. Raises MasterNotFoundError: nobody knows one that is up."""
+        after the first. Raises MasterNotFoundError: nobody knows one that is up, or only by a
+        configuration older than one that was heard of in the last minute."""
         words, errors = await self._words(service_name)
         newest = max(words, default=None)
         if newest is None or not newest.up:
@@ -60,28 +75,48 @@ class Sentinels(Sentinel):
             raise MasterNotFoundError(f"no sentinel names a primary of {service_name!r}. {why}")
         return newest.address
 
+    async def aclose(self) -> None:
+        """Ends what is still being asked and closes the connections."""
+        for task in self._asked.values():
+            task.cancel()
+        if self._asked:
+            await asyncio.wait(self._asked.values(), timeout=_END_S)
+        await super().aclose()
+
     async def _words(self, service: str) -> tuple[list[Word], list[Exception]]:
         words: list[Word] = []
         errors: list[Exception] = []
-        pending = {asyncio.create_task(_word(s, service)) for s in self.sentinels}
-        try:
-            while pending:
-                done, pending = await asyncio.wait(
-                    pending,
-                    timeout=_OTHERS_S if words else None,
-                    return_when=asyncio.ALL_COMPLETED if words else asyncio.FIRST_COMPLETED,
-                )
-                for answer in [task.result() for task in done]:
-                    if isinstance(answer, Word):
-                        words.append(answer)
-                    elif answer is not None:
-                        errors.append(answer)
-                if not done:
-                    break
-        finally:
-            for task in pending:
-                task.cancel()
+        pending = {self._asking(place, service) for place in range(len(self.sentinels))}
+        while pending:
+            done, pending = await asyncio.wait(
+                pending,
+                timeout=_OTHERS_S if words else None,
+                return_when=asyncio.ALL_COMPLETED if words else asyncio.FIRST_COMPLETED,
+            )
+            for answer in [task.result() for task in done]:
+                if isinstance(answer, Word) and answer.epoch >= self._newest[service][0]:
+                    words.append(answer)
+                elif isinstance(answer, Exception):
+                    errors.append(answer)
+            if not done:
+                break
         return words, errors
+
+    def _asking(self, place: int, service: str) -> asyncio.Task[Word | Exception | None]:
+        task = self._asked.get((place, service))
+        if task is None or task.done():
+            task = asyncio.create_task(self._ask(self.sentinels[place], service))
+            self._asked[place, service] = task
+        return task
+
+    async def _ask(self, sentinel: Any, service: str) -> Word | Exception | None:
+        answer = await _word(sentinel, service)
+        if isinstance(answer, Word):
+            now = time.monotonic()
+            newest, heard = self._newest.get(service, (answer.epoch, now))
+            if answer.epoch >= newest or now - heard > _REMEMBERED_S:
+                self._newest[service] = answer.epoch, now
+        return answer
 
 
 async def _word(sentinel: Any, service: str) -> Word | Exception | None:

@@ -31,18 +31,20 @@ class _Kind:
 class Repeats(logging.Filter):
     """Lets `most` records of a kind pass in each window; the next one says how many did not.
 
-    A kind is what the code says and where it failed, not what a stranger sent: there are few.
+    A kind is what the code says and where it failed, of our own also from which state and why: not
+    what a stranger sent, so there are few, and strangers' kinds hide no others.
     """
 
     def __init__(self, most: int = MOST, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._most = most
         self._now = now
-        self._kinds: dict[tuple[object, object], _Kind] = {}
+        self._kinds: dict[tuple[object, ...], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = self._now()
-        key = (record.msg, _failed_at(record))
+        said = getattr(record, "context", {})
+        key = (record.msg, said.get("previous"), said.get("reason"), _failed_at(record))
         kind = self._kinds.get(key)
         if kind is None:
             if len(self._kinds) >= _KINDS_MOST:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -19,9 +20,13 @@ from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from registry.clock import StoreClock
 from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnavailable
 from registry.opening import PLAIN, Access, explained, opened
+from registry.primary import Sentinels
 from registry.script import Script, load
 
 T = TypeVar("T")
+Args = Sequence[Any] | Callable[[], Sequence[Any]]
+"""What a script is called with. A function packs it when the question's turn has come, at each try:
+a time in it must not have waited longer than a script may run late."""
 
 # Errors by class where the client library has one (it takes the code off their text), else by code.
 _LOST = (TimeoutError, rx.ConnectionError, rx.TimeoutError, OSError)
@@ -64,11 +69,11 @@ class Store:
         self.clock = StoreClock()
         self.observer: Observer | None = None
         self._under_way = asyncio.Semaphore(at_once)
-        self._sentinels: list[Redis] = []
+        self._sentinels: Sentinels | None = None
         self._beside: asyncio.Task[None] | None = None
         self._url = ""
         self._reached = False
-        self._unanswered: float | None = None
+        self._answered = self._unanswered = -math.inf
 
     @classmethod
     async def connect(cls, url: str, *, timeout_s: float = 5.0, access: Access = PLAIN) -> Store:
@@ -94,8 +99,9 @@ class Store:
         while self._beside is not None and not self._beside.done():
             self._beside.cancel()
             await asyncio.wait([self._beside], timeout=_END_S)
-        for client in (self.client, *self._sentinels):
-            await client.aclose()
+        for open_ in (self.client, self._sentinels):
+            if open_ is not None:
+                await open_.aclose()
 
     async def asked(self, ask: Callable[[], Awaitable[T]], *, urgent: bool = False) -> T:
         """Runs one question to the store; a slot in motion is waited for, up to the time-out.
@@ -117,13 +123,13 @@ class Store:
         while True:
             try:
                 # A Cluster's client opens a connection for every question under way at a node.
-                async with contextlib.nullcontext() if urgent else self.turn():
+                async with contextlib.nullcontext() if urgent else self._its_turn():
                     answer = await ask()
-                self._reached, self._unanswered = True, None
+                self._reached, self._answered = True, self.clock.monotonic()
                 return answer
             except (*_LOST, rx.RedisError, rx.RedisClusterException) as error:
-                if self.single and isinstance(error, _LOST):
-                    self._unanswered = self.clock.monotonic()
+                if self.single and isinstance(error, _LOST) and not _passing(error):
+                    self._left_alone()
                 if not _passing(error) or self.clock.monotonic() > deadline:
                     raise self._told(error) from error
             except TORN as error:
@@ -134,17 +140,20 @@ class Store:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
 
-    @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Waits for a turn. Who writes the time into what it asks takes one first, packs then, and
-        asks as `urgent`: packed before, it may wait for longer than a script may run late. Whatever
-        else is asked meanwhile would wait for a turn for ever.
+    def _left_alone(self) -> None:
+        """A question had no answer. Where nobody had one for a whole time-out, the store answers
+        nobody; else it may be one connection that broke."""
+        now = self.clock.monotonic()
+        if now - self._answered >= self.timeout_s:
+            self._unanswered = now
 
-        Raises StoreUnavailable if the one server there is left somebody unanswered meanwhile, and
-        answered nobody since: a crowd need not find that out singly."""
+    @contextlib.asynccontextmanager
+    async def _its_turn(self) -> AsyncIterator[None]:
+        """Waits for a turn. Raises StoreUnavailable if the one server there is was found to answer
+        nobody meanwhile: a crowd need not find that out singly."""
         came = self.clock.monotonic()
         async with self._under_way:
-            if self._unanswered is not None and self._unanswered >= came:
+            if self._unanswered >= came and self._unanswered > self._answered:
                 raise StoreUnavailable("the store left others without an answer")
             yield
 
@@ -155,12 +164,16 @@ class Store:
         return found
 
     async def call(
-        self, name: str, keys: Sequence[str], args: Sequence[Any], *, urgent: bool = False
+        self, name: str, keys: Sequence[str], args: Args, *, urgent: bool = False
     ) -> Any:
         """Runs one script; for `urgent` see `asked`."""
         script = load(name, self.genuine)
         began = self.clock.monotonic()
-        reply = await self.asked(lambda: self._script(script, keys, args), urgent=urgent)
+
+        def ask() -> Awaitable[Any]:
+            return self._script(script, keys, args() if callable(args) else args)
+
+        reply = await self.asked(ask, urgent=urgent)
         self._called(name, began)
         return reply
 

@@ -85,21 +85,25 @@ class Writing(Base):
             k.channel(p, seen.gateway if seen else new.gateway), k.names(p),
             *former, *self.ready_sets(id_, new.capabilities),
         ]  # fmt: skip
+        sent = 0.0
+
+        def packed() -> list[Any]:
+            nonlocal sent
+            now, sent = self.clock.now_ms(), self.clock.monotonic()
+            age = max(0, ms(sent - new.arrived)) if new.arrived is not None else 0
+            return [
+                id_, seen.sid if seen else "", seen.digest if seen else "", new.kind, new.sid,
+                new.gateway, new.registration, new.digest, "\n".join(new.capabilities),
+                new.hardware_digest, int(new.public), new.capacity, new.boot_id, new.attempt,
+                new.address, new.takeovers, int(new.token_shown), new.floor_session,
+                new.floor_version, new.window, new.intent, now, ms(s.max_lag_s), self.limits,
+                age, len(former), s.events_per_partition, ms(s.drain_timeout_s), s.history_length,
+                new.gpu_memory_gb, new.label_stamp,
+            ]  # fmt: skip
+
+        await self.packed_at()  # the store's time is known from now on
         for _ in range(_RETIMES):
-            await self.packed_at()  # to ask for the time, if need be, takes a turn of its own
-            async with self.store.turn():
-                now, sent = self.clock.now_ms(), self.clock.monotonic()
-                age = max(0, ms(sent - new.arrived)) if new.arrived is not None else 0
-                args: list[Any] = [
-                    id_, seen.sid if seen else "", seen.digest if seen else "", new.kind, new.sid,
-                    new.gateway, new.registration, new.digest, "\n".join(new.capabilities),
-                    new.hardware_digest, int(new.public), new.capacity, new.boot_id, new.attempt,
-                    new.address, new.takeovers, int(new.token_shown), new.floor_session,
-                    new.floor_version, new.window, new.intent, now, ms(s.max_lag_s), self.limits,
-                    age, len(former), s.events_per_partition, ms(s.drain_timeout_s),
-                    s.history_length, new.gpu_memory_gb, new.label_stamp,
-                ]  # fmt: skip
-                reply = await self.store.call("register", keys, args, urgent=True)
+            reply = await self.store.call("register", keys, packed)
             if reply[0] != b"retime":
                 break
             self.clock.observe(int(reply[1]), sent)

@@ -41,6 +41,7 @@ class Brake:
         self._let = 0
         self._fleet = 0
         self._answered = 0  # whoever fell silent by then waits no more
+        self._noted: set[str] = set()  # whom the brake that was answered had counted already
 
     @property
     def until(self) -> int:
@@ -61,12 +62,12 @@ class Brake:
         """Whether a node found silent, whose liveness ended at `fell`, may be called offline now.
         The brake takes hold at the very node with which too many are silent, not at the next
         look."""
-        if fell <= self._answered:
-            self._held.discard(node_id)
-            return True
-        self._silent.setdefault(node_id, now)
-        self._take_hold(now, partitions)
-        if not self.since:
+        answered = fell <= self._answered
+        if not (answered and node_id in self._noted):
+            self._silent.setdefault(node_id, now)
+        if not answered:
+            self._take_hold(now, partitions)
+        if answered or not self.since:
             self._held.discard(node_id)
             return True
         per_ms = self._limits.per_s * partitions / PARTITIONS / 1000
@@ -98,7 +99,7 @@ class Brake:
             self._answered = max(self._answered, self.until)
         over = self.since and self._answered >= self.since
         if over or (self.since and not mass and not self._held):
-            self.since = 0
+            self.since, self._noted = 0, set(self._silent)
             self._held.clear()
         return begins
 

@@ -137,3 +137,17 @@ async def counted(system: System, series: str) -> float:
     return sum(
         float(value) for value in re.findall(rf"^{series} (\S+)$", await metrics(system.http), re.M)
     )
+
+
+async def test_an_upgrade_behind_a_request_that_is_not_answered_yet_is_none(
+    system: System,
+) -> None:
+    """Its HTTP side would live on and lift the pauses of the WebSocket: a flood without a brake."""
+    await system.start(sweepers=0)
+    (gateway,) = system.gateways
+    get = b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for before in (get % b"readyz" + get % b"healthz", get % b"metrics"):
+        async with wire(gateway.port) as stranger:
+            await stranger.send(before + HEAD + REGISTER * 20)
+            got = await stranger.until_closed()
+            assert b"HTTP/1.1 101 " not in got and b"node_register_ack" not in got

@@ -77,7 +77,7 @@ async def test_a_registration_that_waited_its_turn_is_not_too_late_for_that(stor
     store.observer = calls = Calls()
     async with AsyncExitStack() as others:
         while not store._under_way.locked():
-            await others.enter_async_context(store.turn())
+            await others.enter_async_context(store._its_turn())
         coming = asyncio.create_task(registry.register(registration(), None))
         await asyncio.sleep(2.2)
         assert not coming.done()

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from registry.errors import StoreUnavailable
-from registry.store import Store
+from registry.store import Args, Store
 from tests.model.book import READS, Book, Call
 from tests.model.clock import Clock, estimating
 
@@ -44,8 +44,9 @@ class Wire(Store):
         self._book = book
 
     async def call(
-        self, name: str, keys: Sequence[str], args: Sequence[Any], *, urgent: bool = False
+        self, name: str, keys: Sequence[str], args: Args, *, urgent: bool = False
     ) -> Any:
+        args = args() if callable(args) else args
         if name in READS:
             if name == "facts":
                 for id_ in args:

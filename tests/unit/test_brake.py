@@ -106,11 +106,22 @@ def test_the_answer_holds_for_who_was_silent_then_and_for_nobody_else(
     much_later = NOW + end + 90_000  # the sweeper was busy, or its gateways were away
     brake.look(much_later - 1000, 50, PARTITIONS, released)
     assert not brake.mass
-    assert fallen(brake, 40, much_later) == 40, "they were silent when it was let go"
+    held = [brake.may_mark(f"node-{i}", NOW, much_later, PARTITIONS) for i in range(20, 40)]
+    assert all(held), "they were silent when it was let go"
     assert not brake.look(much_later, 50, PARTITIONS, released), "which was noticed then"
     fell = much_later - 500
     marked = [brake.may_mark(f"new-{i}", fell, much_later, PARTITIONS) for i in range(40)]
     assert sum(marked) == 20 and brake.since, "others, later: that is new"
+
+
+def test_a_release_of_no_brake_hides_no_mass_expiry() -> None:
+    """An operator let go in advance, of nobody: all are called so at once, and it is noticed."""
+    brake = Brake(LIMITS)
+    released = NOW + 15_000
+    brake.look(NOW + 44_000, 50, PARTITIONS, released)
+    assert fallen(brake, 40, NOW + 45_000) == 40
+    assert brake.look(NOW + 45_001, 10, PARTITIONS, released) and brake.mass
+    assert not brake.since
 
 
 def test_the_brake_ends_when_everybody_is_marked_or_came_back() -> None:

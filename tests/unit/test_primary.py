@@ -12,8 +12,10 @@ from redis.exceptions import AuthenticationError
 
 from registry import primary
 from registry.primary import Sentinels, following
+from tests.support.fleet import until
 
 SERVICE = "muster"
+SLOW_S = 0.2
 FORMER, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
 
 
@@ -25,8 +27,12 @@ class Says:
     named: tuple[str, int]
     listed: tuple[str, int] | None = None
     down: bool = False
+    after_s: float = 0.0
+    asked: int = 0
 
     async def sentinel_masters(self) -> dict[str, dict[str, Any]]:
+        self.asked += 1
+        await asyncio.sleep(self.after_s)
         host, port = self.listed or self.named
         flags = {"is_sdown": self.down, "is_odown": self.down, "config-epoch": self.epoch}
         return {SERVICE: {"ip": host, "port": port, **flags}}
@@ -35,6 +41,9 @@ class Says:
         assert name == "SENTINEL GET-MASTER-ADDR-BY-NAME"
         host, port = self.named
         return (host.encode(), port) if service == SERVICE else None
+
+    async def aclose(self) -> None:
+        """As a client of a sentinel has it."""
 
 
 class Silent(Says):
@@ -52,11 +61,29 @@ class Refusing(Says):
         raise AuthenticationError("WRONGPASS")
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once one sentinel answered, the others are hardly waited for."""
+    monkeypatch.setattr(primary, "_OTHERS_S", SLOW_S / 20)
+
+
+def asking(*sentinels: Says) -> Sentinels:
+    manager = Sentinels([])
+    now_there_are(manager, *sentinels)
+    return manager
+
+
+def now_there_are(manager: Sentinels, *sentinels: Any) -> None:
+    """These are the sentinels from now on."""
+    manager.sentinels = list(sentinels)
+
+
+async def named(manager: Sentinels, service: str = SERVICE) -> tuple[str, int]:
+    return await asyncio.wait_for(manager.discover_master(service), 30)
+
+
 async def named_by(*sentinels: Says, service: str = SERVICE) -> tuple[str, int]:
-    manager: Any = Sentinels([])  # type: ignore[no-untyped-call]
-    manager.sentinels = sentinels
-    named: tuple[str, int] = await asyncio.wait_for(manager.discover_master(service), 30)
-    return named
+    return await named(asking(*sentinels), service)
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -94,6 +121,57 @@ async def test_why_no_sentinel_lets_us_in_is_told() -> None:
         await named_by(Refusing(4, FORMER), Refusing(4, FORMER))
 
 
+async def test_who_knows_an_older_configuration_is_not_believed_while_who_knows_better_is_slow(
+    hasty: None,
+) -> None:
+    slow = Says(5, NEW)
+    sentinels = asking(Says(4, FORMER), slow)
+    assert await named(sentinels) == NEW
+    slow.after_s = SLOW_S
+    assert await named(sentinels) == NEW
+
+
+async def test_where_only_older_configurations_are_known_there_is_no_primary() -> None:
+    sentinels = asking(Says(4, FORMER), Says(5, NEW))
+    assert await named(sentinels) == NEW
+    now_there_are(sentinels, Says(4, FORMER), Refusing(5, NEW))
+    with pytest.raises(MasterNotFoundError, match="WRONGPASS"):
+        await named(sentinels)
+
+
+async def test_sentinels_that_were_set_up_anew_are_believed_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sentinels = asking(Says(5, FORMER))
+    assert await named(sentinels) == FORMER
+    now_there_are(sentinels, Says(0, NEW))
+    with pytest.raises(MasterNotFoundError):
+        await named(sentinels)
+    monkeypatch.setattr(primary, "_REMEMBERED_S", 0.0)
+    assert await named(sentinels) == NEW
+
+
+async def test_a_sentinel_that_is_always_the_last_to_answer_is_heard(hasty: None) -> None:
+    far = Says(5, NEW, after_s=SLOW_S)
+    sentinels = asking(Says(4, FORMER), far)
+    assert await named(sentinels) == FORMER, "the far one is not waited for"
+
+    async def believed() -> bool:
+        return await named(sentinels) == NEW
+
+    await until(believed, "it is heard")
+    assert far.asked <= 2, "one question to it goes on"
+
+
+async def test_closing_ends_what_is_still_asked(hasty: None) -> None:
+    before = asyncio.all_tasks()
+    sentinels = asking(Says(4, FORMER), Silent(4, FORMER))
+    assert await named(sentinels) == FORMER
+    assert asyncio.all_tasks() > before
+    await sentinels.aclose()
+    assert asyncio.all_tasks() == before
+
+
 async def test_no_failure_ends_the_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(primary, "ASKED_EVERY_S", 0.0)
     failures = iter([MasterNotFoundError("away"), KeyError("a bug of ours")])
@@ -106,6 +184,6 @@ async def test_no_failure_ends_the_asking(monkeypatch: pytest.MonkeyPatch) -> No
             asked.set()
 
     pool: Any = Pool()
-    asking = asyncio.create_task(following(pool)())
+    follows = asyncio.create_task(following(pool)())
     await asyncio.wait_for(asked.wait(), 30)
-    asking.cancel()
+    follows.cancel()

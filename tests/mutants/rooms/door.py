@@ -88,8 +88,8 @@ def mutants() -> Iterator[Mutant]:
         ("how many there were", 'if hasattr(record, "context"):', "if False:"),
         (
             "bugs are told apart",
-            "key = (record.msg, _failed_at(record))",
-            "key = (record.msg, None)",
+            'said.get("reason"), _failed_at(record))',
+            'said.get("reason"), None)',
         ),
         ("kinds are bounded", "if len(self._kinds) >= _KINDS_MOST:", "if False:"),
     )

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 from tests.mutants.mutant import Mutant, contract, guards, integration, unit
 
-_TURN = "            async with self.store.turn():\n"
-
 
 def mutants() -> Iterator[Mutant]:
     """The guards of this room."""
@@ -38,23 +36,44 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "registry/store.py",
         integration("turns_at_the_store"),
-        ("a crowd is told at once", "and self._unanswered >= came:", "and False:"),
-        ("who comes later tries it", "and self._unanswered >= came:", "and True:"),
+        ("a crowd is told at once", "if self._unanswered >= came and", "if False and"),
+        ("who comes later tries it", "if self._unanswered >= came and", "if True and"),
+        ("one broken connection", "if now - self._answered >= self.timeout_s:", "if True:"),
+        (
+            "a store that loads",
+            "isinstance(error, _LOST) and not _passing(error)",
+            "isinstance(error, _LOST)",
+        ),
         prefix="store, turns",
     )
     yield from guards(
         "registry/opening.py",
         integration("turns_at_the_store"),
-        ("in the order in which they came", "at_once=_CONNECTIONS", "at_once=_CLUSTERS_MOST"),
+        (
+            "in the order in which they came",
+            "single=True, at_once=_CONNECTIONS",
+            "single=True, at_once=_CLUSTERS_MOST",
+        ),
+        (
+            "behind Sentinel too",
+            "        at_once=_CONNECTIONS,\n",
+            "        at_once=_CLUSTERS_MOST,\n",
+        ),
         prefix="opening, turns",
+    )
+    yield from guards(
+        "registry/opening.py",
+        integration("mute_sentinels"),
+        ("sentinels are not asked again within", ', "retry": Retry(NoBackoff(), 0)}', "}"),
+        prefix="opening, sentinels",
     )
     yield from guards(
         "registry/writing.py",
         contract("what_goes_ahead"),
         (
             "packed when its turn has come",
-            _TURN + "                now, sent = self.clock.now_ms(), self.clock.monotonic()\n",
-            "            now, sent = self.clock.now_ms(), self.clock.monotonic()\n" + _TURN,
+            'self.store.call("register", keys, packed)',
+            'self.store.call("register", keys, packed())',
         ),
         keyword="registration_that_waited",
     )
@@ -97,4 +116,12 @@ def mutants() -> Iterator[Mutant]:
         ),
         ("a primary that is down", "if newest is None or not newest.up:", "if newest is None:"),
         ("others are not waited for", "timeout=_OTHERS_S if words else None", "timeout=None"),
+        (
+            "what was heard before is remembered",
+            " and answer.epoch >= self._newest[service][0]:",
+            ":",
+        ),
+        ("not for ever", " or now - heard > _REMEMBERED_S:", ":"),
+        ("a question goes on", "if task is None or task.done():", "if True:"),
+        ("closing ends it", "            task.cancel()\n", "            pass\n"),
     )

@@ -46,13 +46,14 @@ def mutants() -> Iterator[Mutant]:
         unit("brake"),
         (
             "at once",
-            "        self._take_hold(now, partitions)\n        if not self.since:",
-            "        if not self.since:",
+            "            self._take_hold(now, partitions)\n        if answered",
+            "            pass\n        if answered",
         ),
         ("a deadline", "if self.since and now >= self.until:", "if False:"),
         ("an operator's release", "max(self._answered, released)", "self._answered"),
-        ("whom the answer covers", "if fell <= self._answered:", "if False:"),
-        ("and nobody else", "if fell <= self._answered:", "if self._answered:"),
+        ("whom the answer covers", "answered = fell <= self._answered", "answered = False"),
+        ("and nobody else", "answered = fell <= self._answered", "answered = self._answered > 0"),
+        ("who was not noted is counted", "(answered and node_id in self._noted)", "answered"),
     )
     yield from guards(
         "sweeper/repair.py",
