@@ -9,7 +9,18 @@ from typing import Any
 from registry.base import Base, lines, ms, number, text
 from registry.errors import StoreUnavailable
 from registry.keys import partition_of
-from registry.model import Act, Change, Decision, Existing, Facts, Patrolled, Snoozed, Stale, Status
+from registry.model import (
+    Act,
+    Change,
+    Decision,
+    Existing,
+    Facts,
+    Looked,
+    Patrolled,
+    Snoozed,
+    Stale,
+    Status,
+)
 
 
 class Judging(Base):
@@ -137,6 +148,7 @@ class Judging(Base):
     def _commit(self, facts: Facts, decision: Decision) -> tuple[list[str], list[Any]]:
         k, id_, s = self.keys, facts.node_id, self.settings
         p = partition_of(id_)
+        looked = decision.looked or Looked(0, "")
         return (
             [
                 k.node(id_), k.intent(id_), k.ttl(id_), k.holds(id_), k.due(p), k.todo(p),
@@ -150,6 +162,7 @@ class Judging(Base):
                 facts.reported_at, int(decision.starts_warmup),
                 json.dumps(decision.evidence, separators=(",", ":")), self.limits,
                 s.events_per_partition, ms(s.flap_window_s),
+                looked.at, looked.run, ms(s.unobserved_gap_s),
             ],
         )  # fmt: skip
 

@@ -302,18 +302,29 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """A sweeper's last look at a partition: the store's clock then, ms, and the server's run."""
+
+    at: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A judged transition: from `Facts.status` to `to`, and what must still hold to commit it.
 
     `silence_ms` > 0 asks the script to see again that the TTL key is gone and that observed
-    silence is at least that long. `drained` asks it to see again that no holds are open and that
-    the report is the one judged. `resets_window` starts a new window (moves into or out of ready).
+    silence is at least that long; and, if `looked` is told, that the run of the server is the one
+    of that look, and its clock no further from it than a gap that counts as unobserved. `drained`
+    asks it to see again that no holds are open and that the report is the one judged.
+    `resets_window` starts a new window (moves into or out of ready).
     """
 
     to: Status
     reason: Reason
     resets_window: bool = False
     silence_ms: int = 0
+    looked: Looked | None = None
     drained: bool = False
     starts_warmup: bool = False
     clears_intent: bool = False

@@ -4,11 +4,12 @@ It looks at its partitions every second, at the next due instant, and when a bel
 only says where to look. Nothing it remembers matters: whatever it has taken and not finished rings
 again by itself, and whatever it judges on stale facts is refused by the script.
 
-One thing no script can see: time that nobody observed and that is not yet written down as such,
-after an outage or a pause of this very process, because the store's clock stepped, or because
+One thing no script can see by itself: time that nobody observed and that is not yet written down as
+such, after an outage or a pause of this very process, because the store's clock stepped, or because
 another server answers than did a second ago: whoever spoke with the former one was not heard by
 this one. Until a partition was observed again, or watched in vain for a gateway's whole grace,
-nobody there is called silent.
+nobody there is called silent. As any of it may also happen between a look and what is committed
+after it, each such commit says by which look it was judged, and the script compares.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from registry.errors import StoreError, StoreUnavailable
 from registry.events import EventType
 from registry.keys import PARTITIONS
 from registry.logs import log
-from registry.model import Change, Decision, Facts, Patrolled, Reason, Stale
+from registry.model import Change, Decision, Facts, Looked, Patrolled, Reason, Stale
 from registry.registry import Registry
 from sweeper.brake import Brake, BrakeLimits
 from sweeper.leases import share
@@ -83,8 +85,7 @@ class Sweeper:
         self._unasked: set[int] = set()
         self._watched_since: dict[int, float] = {}
         self._observed: set[int] = set()
-        # What the last look showed: the server's run, its clock, ms, and ours then, s.
-        self._shown: dict[int, tuple[str, int, float]] = {}
+        self._looked: dict[int, tuple[Looked, float]] = {}  # and our own clock then, s
         self._bells = {
             channel.encode(): p
             for p, channel in enumerate(registry.keys.bell_channels(list(range(PARTITIONS))))
@@ -240,7 +241,7 @@ class Sweeper:
             if self._another(look) or self._stepped(look, now):
                 self._watched_since.pop(p, None)
                 self._observed.discard(p)
-            self._shown[p] = look.run, look.now, now
+            self._looked[p] = Looked(look.now, look.run), now
             if not look.held:
                 self.held.discard(p)
                 self._watched_since.pop(p, None)
@@ -254,14 +255,17 @@ class Sweeper:
     def _another(self, look: Patrolled) -> bool:
         """Whether another server answered than at the last look: it may have heard nothing for a
         while, and only a look that observes writes that down."""
-        run, _, _ = self._shown.get(look.partition, (look.run, 0, 0.0))
-        return look.run != run
+        last = self._looked.get(look.partition)
+        return last is not None and look.run != last[0].run
 
     def _stepped(self, look: Patrolled, now: float) -> bool:
         """Whether the store's clock went otherwise than ours since the last look: what it seems to
         have passed over is no silence, and only a look that observes writes that down."""
-        _, shown, then = self._shown.get(look.partition, ("", look.now, now))
-        return abs((look.now - shown) / 1000 - (now - then)) > self.settings.unobserved_gap_s
+        last = self._looked.get(look.partition)
+        if last is None:
+            return False
+        looked, then = last
+        return abs((look.now - looked.at) / 1000 - (now - then)) > self.settings.unobserved_gap_s
 
     def _blink(self) -> None:
         """There was time in which this sweeper saw nothing."""
@@ -378,7 +382,8 @@ class Sweeper:
                     some.append((facts, decision))
                 elif self._may_call_silent(partition):
                     self.metrics.expiries_found.inc()
-                    some.append((facts, decision))
+                    looked, _ = self._looked[partition]
+                    some.append((facts, replace(decision, looked=looked)))
                 else:  # it was stopped in its tracks since this was judged
                     pauses.append((facts, HELD_LOOK_MS))
             done = await self.registry.commit_all(some)

@@ -9,6 +9,7 @@
 -- Idempotent but for SPOP; a popped id's alarm is set 5 s ahead first, so a sweeper that dies with
 -- it loses nothing. Written as a write script so that it is refused whenever beats would be.
 --@include clock
+--@include run
 -- A clock that stepped back is another's: every alarm, and every key, was set by one ahead.
 local function ring_all(due, now)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '(' .. int(now), '+inf')) do
@@ -18,10 +19,7 @@ end
 local owner, lease_ms, observe = ARGV[1], ARGV[2], ARGV[3] == '1'
 local gap_ms, limit = tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
-local run_id = ''
-if ARGV[6] == '1' then
-  run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-end
+local run_id = ARGV[6] == '1' and this_run() or ''
 local reply = { now, run_id }
 for i = 1, #KEYS, 5 do
   local lease, swept, unobserved, todo, due =

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from registry.keys import PARTITIONS, partition_of
 from registry.listing import Filter
-from registry.model import Change, Decision, Reason, Stale, Status, Verdict
+from registry.model import (
+    Change,
+    Decision,
+    Looked,
+    Patrolled,
+    Reason,
+    Stale,
+    Status,
+    Verdict,
+)
 from registry.registry import Registry
 from tests.support.fleet import Fleet, asks, until
 
@@ -97,6 +107,46 @@ async def test_silence_is_refused_while_it_is_too_short_though_the_key_is_gone(
     await registry.store.client.delete(registry.keys.ttl("node-A"))
     answer = await fleet.commit(Status.OFFLINE, Reason.HEARTBEAT_TIMEOUT, silence_ms=45_000)
     assert answer == Stale("silence")
+
+
+@pytest.mark.parametrize("away_ms", [-6_000, 6_000])
+async def test_silence_is_refused_far_from_the_look_it_was_judged_after(
+    quick: Registry, away_ms: int
+) -> None:
+    """Something took long, or the store's clock stepped: that is not yet counted as unobserved."""
+    fleet = Fleet(quick)
+    answer = await _silent(fleet, looked=lambda look: Looked(look.now + away_ms, look.run))
+    assert answer == Stale("look")
+    assert await fleet.marked()
+
+
+async def test_silence_is_refused_by_another_run_of_the_store_than_was_looked_at(
+    quick: Registry,
+) -> None:
+    fleet = Fleet(quick)
+    if quick.store.genuine:
+        answer = await _silent(fleet, looked=lambda look: Looked(look.now, "another"))
+        assert answer == Stale("run")
+        assert await fleet.marked()
+    answer = await _silent(fleet, looked=lambda look: Looked(look.now, look.run))
+    assert isinstance(answer, Change)
+
+
+async def _silent(fleet: Fleet, looked: Callable[[Patrolled], Looked]) -> Change | Stale:
+    """What becomes of the word that a node is silent who is, after a look told like that."""
+    if not fleet.told:
+        await fleet.make_ready()
+
+    async def silent() -> bool:
+        facts = await fleet.facts()
+        return facts.ttl_ms == -2 and facts.now - facts.last_beat > 2_000
+
+    await until(silent, "the node is silent")
+    p = partition_of("node-A")
+    (look,) = await fleet.registry.patrol([p], "test", observe=False, limit=100)
+    return await fleet.commit(
+        Status.OFFLINE, Reason.HEARTBEAT_TIMEOUT, silence_ms=2_000, looked=looked(look)
+    )
 
 
 async def test_unobserved_time_is_no_silence(quick: Registry) -> None:

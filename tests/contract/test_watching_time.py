@@ -77,7 +77,7 @@ async def test_an_alarm_rings_when_the_time_out_is_over_and_is_set_on_for_a_live
     quick: Registry,
 ) -> None:
     fleet = Fleet(quick)
-    await fleet.register()
+    await fleet.make_ready()  # no warm-up that is over before its silence is
     p = partition_of("node-A")
 
     async def rings() -> bool:

@@ -410,6 +410,8 @@ class Book:
         ):  # fmt: skip
             return ["stale", ANY]
         silence = int(call.args[11])
+        if silence and abs(now - int(call.args[19])) > GAP:
+            return ["stale", ANY]
         if silence and (place.live(now) or r.beat.ran(now, self.kept.unobserved) < silence):
             return ["stale", ANY]
         if call.args[12] == "1" and (place.held(now) or r.reported != int(call.args[13])):

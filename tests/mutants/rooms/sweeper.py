@@ -22,6 +22,11 @@ def mutants() -> Iterator[Mutant]:
         "sweeper/loop.py",
         contract("sweeping_through_a_failover"),
         ("another server answers", "if self._another(look) or", "if"),
+        (
+            "another server is asked to commit",
+            "some.append((facts, replace(decision, looked=looked)))",
+            "some.append((facts, decision))",
+        ),
         keyword="",
     )
     yield from guards(
