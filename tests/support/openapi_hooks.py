@@ -27,7 +27,8 @@ def _cursor(node_id: str) -> str:
 schemathesis.openapi.format(
     "cursor", st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True).map(_cursor)
 )
-schemathesis.openapi.format("label", st.text(max_size=64))
+_IN_A_LINE = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+schemathesis.openapi.format("label", st.text(_IN_A_LINE, max_size=64))
 
 
 @schemathesis.hook
