@@ -140,3 +140,27 @@ async def test_a_node_that_asks_is_acknowledged(system: System, stopped: str) ->
         ack = await node.hear_type("node_heartbeat_ack")
         assert ack["store"] == "ok"
         assert 0 < ack["next_ms"] <= 500
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_a_node_whose_registration_waited_with_us_is_asked_for_a_beat_soon(
+    system: System, asks: bool
+) -> None:
+    """Its life counts from its frame, so that the next beat is due sooner than it thinks."""
+    await system.start(sweepers=0, heartbeat_timeout_s=30.0, redis_timeout_s=20.0, max_lag_s=20.0)
+    async with Node(system.ws) as node:
+        store = system.backend.servers[0]
+        store.pause()
+        try:
+            answer = asyncio.create_task(node.register(heartbeat_ack=asks))
+            await asyncio.sleep(1.0)  # two intervals
+            assert not answer.done()
+        finally:
+            store.resume()
+        assert (await answer)["type"] == "node_register_ack"
+        if asks:
+            hint = await node.hear_type("node_heartbeat_ack")
+            assert 0 < hint["next_ms"] <= 500
+        else:
+            await node.say({"type": "node_register", "node_id": 7})
+            assert (await node.hear())["type"] == "node_error", "nothing came before it"
