@@ -31,7 +31,7 @@ _CONNECTIONS = 32
 """With a server that holds everything, for what has a turn. What is urgent has none, and who
 listens keeps a connection: these have others."""
 _BESIDE_THEM = 8
-_CLUSTERS_MOST = 64
+AT_ONCE_MOST = 64
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Opened:
 
     client: Any
     single: bool
-    at_once: int = _CLUSTERS_MOST
+    at_once: int = AT_ONCE_MOST
     sentinels: Sentinels | None = None
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None
 

@@ -19,7 +19,7 @@ from redis.asyncio.cluster import ClusterNode, PipelineCommand
 
 from registry.clock import StoreClock
 from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnavailable
-from registry.opening import PLAIN, Access, explained, opened
+from registry.opening import AT_ONCE_MOST, PLAIN, Access, explained, opened
 from registry.primary import Sentinels
 from registry.script import Script, load
 
@@ -38,7 +38,6 @@ _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 # A Cluster's client closes its connections under those who use them when it looks anew for who
 # holds what, and gives up on a server it has not heard of; what they meet then is this.
 TORN = (AttributeError, RuntimeError)
-_QUESTIONS = 64
 _END_S = 1.0  # the client library now and then swallows a cancellation
 
 
@@ -60,7 +59,7 @@ class Store:
         single: bool,
         genuine: bool,
         timeout_s: float = 5.0,
-        at_once: int = _QUESTIONS,
+        at_once: int = AT_ONCE_MOST,
     ) -> None:
         self.client = client
         self.single = single

@@ -52,12 +52,12 @@ def mutants() -> Iterator[Mutant]:
         (
             "in the order in which they came",
             "single=True, at_once=_CONNECTIONS",
-            "single=True, at_once=_CLUSTERS_MOST",
+            "single=True, at_once=AT_ONCE_MOST",
         ),
         (
             "behind Sentinel too",
             "        at_once=_CONNECTIONS,\n",
-            "        at_once=_CLUSTERS_MOST,\n",
+            "        at_once=AT_ONCE_MOST,\n",
         ),
         prefix="opening, turns",
     )
