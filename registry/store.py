@@ -324,6 +324,15 @@ class Store:
             await self.client.initialize()
             await self.client.nodes_manager.initialize()
 
+    async def look_for_primary(self) -> bool:
+        """Asks the sentinels at once who is primary, so that what is asked next is asked there, and
+        says whether there are any; if none answers, nothing changes."""
+        if self._sentinels is None:
+            return False
+        with contextlib.suppress(*_LOST, rx.RedisError):
+            await self.client.connection_pool.get_master_address()
+        return True
+
     def nodes_of(self, channels: Sequence[str]) -> dict[str, list[str]]:
         """Channels by the store node that serves them; one nameless group where that is one."""
         if self.single:

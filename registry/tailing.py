@@ -89,6 +89,15 @@ class Tailing(Base):
 
         A place is looked for where anything follows it; with `check` all are, so that the loss of
         a stream's end is noticed before anything follows there."""
+        page = await self._behind(places, partitions, check, each)
+        if page.loss is Loss.STORE_LOST_EVENTS and await self.store.look_for_primary():
+            # Who read that place may have heard of a new primary before us.
+            page = await self._behind(places, partitions, check, each)
+        return page
+
+    async def _behind(
+        self, places: Places, partitions: Sequence[int], check: bool, each: int
+    ) -> Page:
         groups = self._groups(partitions)
         calls = [
             (self._streams(g), [each, int(check), *(event_id_text(places[p]) for p in g)])

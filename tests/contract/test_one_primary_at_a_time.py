@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from registry import primary
+from registry.cursor import BEGINNING
 from registry.embedded import EmbeddedStore
+from registry.registry import Registry
+from registry.settings import RegistrySettings
 from registry.store import Store
+from registry.tailing import Loss
 from tests.support.fleet import until
 from tests.support.launching import said
 
@@ -123,6 +128,39 @@ async def test_who_listens_to_a_former_primary_hears_the_new_one(
     await until(heard, "a word of the new one")
     assert connections(former) == []
     await listening.aclose()
+
+
+async def test_an_event_that_only_a_new_primary_has_is_looked_for_there_before_it_is_called_lost(
+    primaries: tuple[EmbeddedStore, EmbeddedStore], store: Store
+) -> None:
+    former, new = primaries
+    registry = Registry(store, RegistrySettings())
+    stream = registry.keys.events(0)
+    former.command("XADD", stream, "1-1", "type", "mend")
+    new.command("XADD", stream, "1-1", "type", "mend")
+    new.command("XADD", stream, "2-1", "type", "mend")
+    read_elsewhere = ((2, 1), *BEGINNING[1:])
+    assert (await registry.events_behind(read_elsewhere)).loss is Loss.STORE_LOST_EVENTS
+    former.command("SET", DEPOSED, "1")
+    assert (await registry.events_behind(read_elsewhere)).loss is None
+    assert connections(former) == []
+
+
+async def test_what_no_sentinel_denies_is_lost(
+    primaries: tuple[EmbeddedStore, EmbeddedStore], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, _ = primaries
+    registry = Registry(store, RegistrySettings())
+    former.command("XADD", registry.keys.events(0), "1-1", "type", "mend")
+    await store.ping()
+
+    async def nobody_answers(service: str) -> tuple[str, int]:
+        raise MasterNotFoundError
+
+    manager = store.client.connection_pool.sentinel_manager
+    monkeypatch.setattr(manager, "discover_master", nobody_answers)
+    read_elsewhere = ((2, 1), *BEGINNING[1:])
+    assert (await registry.events_behind(read_elsewhere)).loss is Loss.STORE_LOST_EVENTS
 
 
 async def write(store: Store) -> None:

@@ -538,6 +538,7 @@ async def test_a_replica_is_promoted_that(
                 await moving
             else:  # the former lives on, and what it is told before we hear of that is lost
                 await told_everything(readers, system.registry)
+                await asyncio.to_thread(stores.catch_up)
                 new = await asyncio.to_thread(stores.promote)
 
                 async def hears_of_it() -> bool:

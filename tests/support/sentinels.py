@@ -99,11 +99,13 @@ class SentinelStore:
 
     def empty(self) -> None:
         """Forgets everything, everywhere."""
+        self.primary.command("FLUSHALL")
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Waits until every replica has what the primary has."""
         primary = self.primary
-        primary.command("FLUSHALL")
-        wait_until(
-            lambda: all(caught_up(r, primary) for r in self.replicas), "replicas are emptied"
-        )
+        wait_until(lambda: all(caught_up(r, primary) for r in self.replicas), "replicas catch up")
 
     def promote(self) -> EmbeddedStore:
         """Has a replica promoted while the primary lives, which becomes a replica; the new one."""

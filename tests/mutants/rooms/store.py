@@ -107,6 +107,16 @@ def mutants() -> Iterator[Mutant]:
         keyword="",
     )
     yield from guards(
+        "registry/tailing.py",
+        contract("one_primary_at_a_time"),
+        (
+            "a place unknown here may be known to a new primary",
+            "page.loss is Loss.STORE_LOST_EVENTS and await self.store.look_for_primary()",
+            "False",
+        ),
+        keyword="lost",
+    )
+    yield from guards(
         "registry/primary.py",
         unit("primary"),
         ("the newest configuration", "newest = max(words", "newest = min(words"),
