@@ -101,9 +101,7 @@ class World:
             offline_brake_per_s=BRAKE_PER_S,
         )
         made = Sweeper(self.registries[who], settings, SweeperMetrics(), who)
-        self.wires[who].present = lambda gateway: (
-            gateway in made._gateways or not made._gateways_known
-        )
+        self.wires[who].present = made.patrol.present
         return made
 
     def name(self, what: str) -> str:
@@ -250,13 +248,14 @@ class World:
         """What a sweeper does each second (`observe`), or when a bell rings."""
         sweeper = self.sweepers[who]
         try:
-            if observe or not sweeper._gateways_known:
-                sweeper._gateways = set(await sweeper.registry.gateways())
-                sweeper._gateways_known = True
-            await sweeper._look([P], observe=observe and bool(sweeper._gateways))
+            patrol = sweeper.patrol
+            if observe or not patrol.gateways_known:
+                patrol.gateways = set(await sweeper.registry.gateways())
+                patrol.gateways_known = True
+            await sweeper._look([P], observe=observe and patrol.observable)
             if observe and self.braked:
                 held = sweeper.brake.since
-                counts = await sweeper.registry.counts(sorted(sweeper.held))
+                counts = await sweeper.registry.counts(sorted(sweeper.watch.held))
                 await sweeper._mass_expiry(sum(counts.values()) - counts["offline"])
                 if held and not sweeper.brake.since:
                     self.let_go[who] = self.clock.store_now
