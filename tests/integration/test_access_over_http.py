@@ -21,6 +21,7 @@ import trustme
 
 from muster.wire.bearer import Entry, Role, digest, new_token
 from tests.integration.conftest import System
+from tests.support.files import put
 from tests.support.fleet import until
 from tests.support.node import Node, metrics
 from tests.support.processes import Process
@@ -74,13 +75,13 @@ async def test_tokens_are_asked_for_changed_while_it_runs_and_never_written_down
     async def status(token: str) -> int:
         return (await ask(gateway, "/v1/nodes", token)).status_code
 
-    file.write_text(f"{READER_LINE}\n{LATER_LINE}\n")
+    put(file, f"{READER_LINE}\n{LATER_LINE}\n")
     await until(lambda: _equals(status(LATER), 200), "the new token is known")
     assert await status(READER) == 200
-    file.write_text(f"{LATER_LINE}\n")
+    put(file, f"{LATER_LINE}\n")
     await until(lambda: _equals(status(READER), 401), "the old token is not")
     assert await status(LATER) == 200
-    file.write_text("broken")
+    put(file, "broken")
 
     async def noticed() -> bool:
         assert await status(LATER) == 200

@@ -31,7 +31,8 @@ from tests.support.trouble import (
 from tests.support.users import BOTH, as_user, with_users
 
 NODES = 12
-LASTS_S = 2.5 * float(str(QUICK["heartbeat_timeout_s"]))
+TIMEOUT_S = float(str(QUICK["heartbeat_timeout_s"]))
+LASTS_S = 2.5 * TIMEOUT_S
 
 
 @dataclass
@@ -118,12 +119,14 @@ async def test_a_store_that_refuses_or_stalls_costs_nobody_anything(
 async def test_a_store_that_loads_its_data_costs_nobody_anything(world: World) -> None:
     for i in range(400):
         world.store.command("SET", f"ballast-{i}", "x" * 200)
-    loading = Loading(world.store, extra=world.users)
+    # All that is waited for meanwhile takes some seconds, and to load everything twenty.
+    loading = Loading(world.store, key_delay_us=50_000, extra=world.users)
     await asyncio.to_thread(loading.__enter__)
     world.store = loading.store
     try:
-        assert loading.lasts
         await until(lambda: acks_say(world, "unavailable"), "acks of beats say it")
+        await lasts(TIMEOUT_S)
+        assert loading.lasts
     finally:
         await asyncio.to_thread(loading.__exit__)
         world.store = loading.store

@@ -54,7 +54,7 @@ async def test_one_server_is_asked_so_many_questions_at_a_time_and_what_is_urgen
     server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch, behind_sentinel: bool
 ) -> None:
     url = "redis+sentinel://127.0.0.1:1/muster/0" if behind_sentinel else server.url
-    store = await Store.connect(url)
+    store = await Store.connect(url, timeout_s=60.0)  # until all who may have asked
 
     async def discover(_: str) -> tuple[str, int]:
         return "127.0.0.1", server.port
@@ -64,20 +64,20 @@ async def test_one_server_is_asked_so_many_questions_at_a_time_and_what_is_urgen
         monkeypatch.setattr(pool.sentinel_manager, "discover_master", discover)
     try:
         asking = [
-            asyncio.create_task(store.commands([("BLPOP", "nothing", "0.5")]))
+            asyncio.create_task(store.commands([("BLPOP", "a-word", 0)]))
             for _ in range(3 * AT_ONCE)
         ]
         await until(lambda: waiting(server, AT_ONCE), "all turns are taken")
         asking += [
-            asyncio.create_task(
-                store.asked(lambda: store.client.blpop("nothing", 0.5), urgent=True)
-            )
+            asyncio.create_task(store.asked(lambda: store.client.blpop("a-word"), urgent=True))
             for _ in range(BESIDE)
         ]
+        await until(lambda: waiting(server, AT_ONCE + BESIDE), "what is urgent is asked, too")
         most = 0
-        while not all(task.done() for task in asking):
+        for _ in asking:  # each answer makes room for one more
+            await asyncio.sleep(0.005)
             most = max(most, blocked(server))
-            await asyncio.sleep(0.01)
+            server.command("RPUSH", "a-word", "said")
         await asyncio.gather(*asking)
     finally:
         await store.close()

@@ -32,13 +32,15 @@ FAILURES = {
 class Clocked:
     """A time allowed, which does not run while nobody observes. `taken` is when the store began it,
     by the world's own clock, `waited` how long what began it was under way till then: that counts,
-    whoever observed meanwhile."""
+    whoever observed meanwhile; `ahead` by how much it began from too large a total of unobserved
+    time, as the store's clock had stepped back."""
 
     at: int
     unobserved: int
     allowed: int = 0
     taken: int = 0
     waited: int = 0
+    ahead: int = 0
 
     def ran(self, now: int, unobserved: int) -> int:
         """Observed ms since it began."""
@@ -71,7 +73,8 @@ class Drain:
 class Record:
     """What is known of a node since it registered. `heard` is an instant of the world's own clock,
     which never steps: when the last frame that counted reached its gateway; `taken` when it
-    reached the store. What it waited counts as silence, whoever observed meanwhile."""
+    reached the store. What it waited counts as silence, whoever observed meanwhile. `ahead` is by
+    how much the store's clock had then stepped back without anybody having observed it."""
 
     sid: str
     session: int
@@ -98,6 +101,7 @@ class Record:
     leave: Leave | None = None
     heard: int = 0
     taken: int = 0
+    ahead: int = 0
 
     @property
     def removed(self) -> bool:

@@ -44,7 +44,8 @@ CAPABILITIES = {"d1": ("any", "asr:zh"), "d2": ("any", "tts:en")}
 
 @dataclass
 class Session:
-    """What a gateway remembers of one socket. `relayed` is the version its node was told last."""
+    """What a gateway remembers of one socket. `relayed` is the version its node was told last,
+    `arrived` when its last frame came, by the world's own clock."""
 
     node_id: str
     gateway: str
@@ -56,6 +57,7 @@ class Session:
     seq: int = 0
     verdicts: str = ""
     drained: str = ""
+    arrived: int = 0
     open: bool = True
 
 
@@ -160,6 +162,7 @@ class World:
             window=s.verdicts if kind == "restore" else "",
             intent=s.drained if kind == "restore" else "", arrived=registry.clock.monotonic(),
         )  # fmt: skip
+        s.arrived = self.clock.now
         done = await registry.register(new, seen)
         if isinstance(done, Registered):
             s.session, s.relayed, s.seq = done.session, done.version, 0
@@ -171,8 +174,10 @@ class World:
         self, s: Session, verdict: Verdict, jobs: int, age_ms: int, heeded: bool = True
     ) -> None:
         """A beat arrives at its gateway, which hands it on `age_ms` later and does what the answer
-        asks for, if it is heeded."""
+        asks for, if it is heeded. Frames of one socket come one after the other."""
         registry = self.registries[s.gateway]
+        age_ms = min(age_ms, self.clock.now - s.arrived)
+        s.arrived = self.clock.now - age_ms
         s.seq += 1
         s.verdicts = (verdict.value + s.verdicts)[:5]
         arrived = registry.clock.monotonic() - age_ms / 1000

@@ -18,6 +18,7 @@ from tests.pages.judging import grave_faults, too_wide
 from tests.pages.town import Town
 from tests.pages.visitor import PHONE, stays_the_same, was_reloaded
 from tests.support.api import Machines, token
+from tests.support.files import put
 
 
 async def test_without_a_token_one_is_asked_for_it_and_with_a_wrong_one_told_so(
@@ -60,7 +61,7 @@ async def test_whose_token_is_changed_sees_nothing_of_what_they_could_see_before
     tokens = tmp_path / "tokens"
 
     def says(role: Role, owner: str | None) -> None:
-        tokens.write_text(Entry("ann", role, digest(secret), owner).line() + "\n")
+        put(tokens, Entry("ann", role, digest(secret), owner).line() + "\n")
 
     says(Role.ADMIN, None)
     quick: dict[str, Any] = {
@@ -82,7 +83,7 @@ async def test_whose_token_is_changed_sees_nothing_of_what_they_could_see_before
     await expect(visitor.row("theirs")).to_be_visible()
     await expect(visitor.figure("all")).to_have_text("1")
     await expect(page.locator("#top")).to_contain_text("ann · read · owner=x")
-    tokens.write_text("")
+    put(tokens, "")
     await expect(page.get_by_label("API token")).to_be_visible()
     await expect(visitor.row("theirs")).to_have_count(0)
     assert not await was_reloaded(page)

@@ -100,7 +100,8 @@ def _run_endless(server: EmbeddedStore) -> None:
 
 
 class Loading:
-    """LOADING: a server is killed, starts again, and takes its time to read its data.
+    """LOADING: a server is killed, starts again, and takes its time to read its data: so long for
+    each key, until all are read or this ends.
 
     `store` is the server, after it was killed the one that took its place. It should hold some
     hundreds of bytes for every key that is to be waited for."""
@@ -132,6 +133,7 @@ class Loading:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.store.command("CONFIG", "SET", "key-load-delay", "0")
         self._thread.join()
 
     @property

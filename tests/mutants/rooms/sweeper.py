@@ -97,7 +97,13 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "sweeper/repair.py",
         contract("indexes_and_lists"),
-        ("strangers leave", "for id_, names in sorted(places.items()):", "for id_, names in ():"),
+        ("strangers leave", "partition, sorted(places[id_])", "partition, []"),
+        ("whom the roll lacks", "for facts in known])\n", "for facts in ()])\n"),
+        (
+            "they count",
+            "for facts in known:\n                _count(facts, counted)",
+            "for facts in known:",
+        ),
         ("what is right stays", "if found == own:", "if True:"),
     )
     yield from guards(
