@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from registry.model import Verdict
 from registry.store import Store
 from tests.model.clock import Clock
-from tests.model.life import GAP, Place, S
+from tests.model.life import GAP, Place, S, by_time
 from tests.model.wire import ALL, Fate
 from tests.model.world import GATEWAYS, IDS, SWEEPERS, Session, World
 
@@ -219,7 +219,7 @@ class Life(RuleBasedStateMachine):
             taken_at, by = w.book.popped.get(id_, (0, ""))
             another_has_it = by != who and w.clock.store_now - taken_at <= 5 * S
             silent = called == ("offline", "heartbeat_timeout")
-            nobody_heard = silent and not w.gateways
+            nobody_heard = by_time(w.book.place(id_), called) and not w.gateways
             put_off = w.clock.store_now <= w.book.put_off.get(id_, 0) or (
                 not silent and w.clock.store_now <= w.book.withheld.get(id_, 0)
             )
