@@ -126,6 +126,14 @@ class Book:
         there = place.record is not None and present(place.record.gateway)
         return called_for(place, self.store_now(), self.kept.unobserved, there)
 
+    def only_a_word(self, node_id: str, called: tuple[str, str]) -> bool:
+        """Whether a drain that had run out is called for to go on because time from before it began
+        was written down as unobserved since: the next beat sees to that word, nobody else need."""
+        place = self.place(node_id)
+        r, drain = place.record, place.drain
+        more = r is not None and (r.status, *called) == ("draining", "draining", "operator")
+        return more and drain is not None and drain.clock.unobserved != self.kept.unobserved
+
     # Gateways
 
     def _register(self, call: Call, reply: Any, now: int) -> Any:
