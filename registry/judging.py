@@ -162,7 +162,7 @@ class Judging(Base):
                 facts.reported_at, int(decision.starts_warmup),
                 json.dumps(decision.evidence, separators=(",", ":")), self.limits,
                 s.events_per_partition, ms(s.flap_window_s),
-                looked.at, looked.run, ms(s.unobserved_gap_s),
+                looked.at, looked.run, ms(s.unobserved_gap_s), facts.unobserved,
             ],
         )  # fmt: skip
 

@@ -314,9 +314,11 @@ class Decision:
     """A judged transition: from `Facts.status` to `to`, and what must still hold to commit it.
 
     `silence_ms` > 0 asks the script to see again that the TTL key is gone and that observed
-    silence is at least that long; and, if `looked` is told, that the run of the server is the one
-    of that look, and its clock no further from it than a gap that counts as unobserved. `drained`
-    asks it to see again that no holds are open and that the report is the one judged.
+    silence is at least that long. `by_time` says that it rests on the time that passed: silence,
+    a warm-up or a drain that is over. If `looked` is told, the script sees again that the run of
+    the server is the one of that look, its clock no further from it than a gap that counts as
+    unobserved, and the unobserved time what was judged. `drained` asks it to see again that no
+    holds are open and that the report is the one judged.
     `resets_window` starts a new window (moves into or out of ready).
     """
 
@@ -324,6 +326,7 @@ class Decision:
     reason: Reason
     resets_window: bool = False
     silence_ms: int = 0
+    by_time: bool = False
     looked: Looked | None = None
     drained: bool = False
     starts_warmup: bool = False

@@ -126,10 +126,11 @@ class Judge:
         for start in range(0, len(judged), _COMMITS_AT_ONCE):
             some: list[tuple[Facts, Decision]] = []
             for partition, facts, decision in judged[start : start + _COMMITS_AT_ONCE]:
-                if not _by_silence(decision):
+                if not decision.by_time:
                     some.append((facts, decision))
-                elif self._may_call_silent(partition):
-                    self._metrics.expiries_found.inc()
+                elif self._may_judge_by_time(partition):
+                    if _by_silence(decision):
+                        self._metrics.expiries_found.inc()
                     looked = self._watch.looked_at(partition)
                     some.append((facts, replace(decision, looked=looked)))
                 else:  # it was stopped in its tracks since this was judged
@@ -149,20 +150,19 @@ class Judge:
             self._brake.heard(facts.node_id)
         if decision is None:
             return next_look_ms(facts, self._limits, gateway_present=present)
-        if silent and not (
-            self._may_call_silent(partition)
-            and self._brake.may_mark(
-                facts.node_id,
-                facts.last_beat + self._limits.heartbeat_timeout_ms,
-                facts.now,
-                len(self._watch.held),
-            )
+        if decision.by_time and not self._may_judge_by_time(partition):
+            return HELD_LOOK_MS
+        if silent and not self._brake.may_mark(
+            facts.node_id,
+            facts.last_beat + self._limits.heartbeat_timeout_ms,
+            facts.now,
+            len(self._watch.held),
         ):
             return HELD_LOOK_MS
         return decision
 
-    def _may_call_silent(self, partition: int) -> bool:
-        return self._watch.may_call_silent(partition, self._registry.clock.monotonic())
+    def _may_judge_by_time(self, partition: int) -> bool:
+        return self._watch.may_judge_by_time(partition, self._registry.clock.monotonic())
 
     def _committed(self, facts: Facts, decision: Decision, done: Change | Stale) -> None:
         if isinstance(done, Stale):

@@ -207,7 +207,8 @@ def passed_at_last(c: Case) -> bool:
 class Row:
     """From any of `sources` to `to` when `when` holds. `reason` None: the last failure's, or
     `otherwise` when nothing failed. `by` is whose act it follows from. `drained` and `silence` name
-    what the script sees again."""
+    what the script sees again. `by_time`: it rests on a duration, so nobody may be judged by it
+    while time that passed may not be written down as unobserved yet."""
 
     sources: tuple[Status, ...]
     to: Status
@@ -217,6 +218,7 @@ class Row:
     otherwise: Reason = Reason.WARMUP_TIMEOUT
     drained: bool = False
     silence: bool = False
+    by_time: bool = False
     starts_warmup: bool = False
     by: Literal["intended", "left", "resumed"] | None = None
 
@@ -227,17 +229,17 @@ TABLE: tuple[Row, ...] = (
     Row(ANY_BUT_OFFLINE, OFFLINE, left_with_nothing_to_drain, Reason.UNREGISTERED,
         "it unregistered with nothing to drain", by="left"),
     Row(ANY_BUT_OFFLINE, OFFLINE, silent_too_long, Reason.HEARTBEAT_TIMEOUT,
-        "45 s of observed silence", silence=True),
+        "45 s of observed silence", silence=True, by_time=True),
     Row((DRAINING,), OFFLINE, drained_itself, Reason.DRAINED,
         "its own drain: nothing runs, no holds are open", drained=True, by="left"),
     Row((DRAINING,), OFFLINE, own_drain_ran_out, Reason.DRAIN_TIMEOUT,
-        "its own drain ran out of time", by="left"),
+        "its own drain ran out of time", by_time=True, by="left"),
     Row((DRAINING,), DRAINING, drained_for_operator, Reason.DRAINED,
         "operator's drain: nothing runs, safe to take away", drained=True, by="intended"),
     Row((DRAINING,), DRAINING, operators_drain_ran_out, Reason.DRAIN_TIMEOUT,
-        "operator's drain ran out of time, jobs still run", by="intended"),
+        "operator's drain ran out of time, jobs still run", by_time=True, by="intended"),
     Row((DRAINING,), DRAINING, operator_allows_more_time, Reason.OPERATOR,
-        "that drain had run out of time and was given more", by="intended"),
+        "that drain had run out of time and was given more", by_time=True, by="intended"),
     Row((DRAINING,), READY, resumed_fit, Reason.RESUMED,
         "operator resumes; was ready, last verdict passed", by="resumed"),
     Row((DRAINING,), DEGRADED, resumed_unfit, Reason.RESUMED,
@@ -251,7 +253,7 @@ TABLE: tuple[Row, ...] = (
     Row((REGISTERING,), READY, last_three_pass, Reason.HEALTHY,
         "last 3 verdicts pass"),
     Row((REGISTERING,), DEGRADED, warmup_ran_out, None,
-        "60 s without having become ready"),
+        "60 s without having become ready", by_time=True),
     Row((READY,), DEGRADED, became_unfit, None,
         "last 3 failed, or 3 of the last 5"),
     Row((DEGRADED,), READY, passed_again, Reason.RECOVERED,
@@ -279,6 +281,7 @@ def _decision(case: Case, row: Row) -> Decision:
         reason=reason,
         resets_window=moves and Status.READY in (facts.status, row.to),
         silence_ms=case.silence_allowed if row.silence else 0,
+        by_time=row.by_time,
         drained=row.drained,
         starts_warmup=row.starts_warmup,
         evidence=_evidence(case, row),

@@ -4,8 +4,9 @@ One thing no script can see by itself: time that nobody observed and that is not
 such, after an outage or a pause of this very process, because the store's clock stepped, or because
 another server answers than did a second ago: whoever spoke with the former one was not heard by
 this one. Until a partition was observed again, or watched in vain for a gateway's whole grace,
-nobody there is called silent. As any of it may also happen between a look and what is committed
-after it, each such commit says by which look it was judged, and the script compares.
+nobody there is judged by the time that passed: called silent, or told that a warm-up or a drain is
+over. As any of it may also happen between a look and what is committed after it, each such commit
+says by which look it was judged, and the script compares.
 
 Pure: looks come in as they were answered, instants as seconds of our own clock.
 """
@@ -63,7 +64,7 @@ class Watch:
         self._watched_since.clear()
         self._observed.clear()
 
-    def may_call_silent(self, partition: int, now: float) -> bool:
+    def may_judge_by_time(self, partition: int, now: float) -> bool:
         """Whether unobserved time is written down, or there is nobody who could write it."""
         if now - self.last_look > self._gap_s:
             return False
@@ -86,7 +87,7 @@ class Watch:
 
     def _stepped(self, look: Patrolled, now: float) -> bool:
         """Whether the store's clock went otherwise than ours since the last look: what it seems to
-        have passed over is no silence, and only a look that observes writes that down."""
+        have passed over nobody observed, and only a look that observes writes that down."""
         last = self._looked.get(look.partition)
         if last is None:
             return False

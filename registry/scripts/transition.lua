@@ -9,8 +9,9 @@
 --       9 to  10 reason  11 resets window '0'|'1'  12 silence_ms (0 = not by silence)
 --       13 drained '0'|'1'  14 reported_at  15 starts warm-up '0'|'1'  16 evidence  17 limits
 --       18 events kept  19 flap_window_ms
---       of a judgement by silence also: 20 when the sweeper looked here last, ms (0 = not told)
---       21 at which run of the server ('' = not known)  22 gap_ms
+--       of a judgement by the time that passed also: 20 when the sweeper looked here last, ms
+--       (0 = not told)  21 at which run of the server ('' = not known)  22 gap_ms
+--       23 the unobserved time it was judged by, ms
 -- Reply {'ok', version, since, now} or {'stale', what}
 --@include clock
 --@include run
@@ -37,12 +38,16 @@ if (r[4] or '') ~= ARGV[6] then return stale('leave') end
 if (r[5] or '') ~= ARGV[7] then return stale('digest') end
 if (r[6] or '') ~= ARGV[8] then return stale('window') end
 local unobserved = num(redis.call('GET', KEYS[8]))
+local looked, run = num(ARGV[20]), ARGV[21]
+if looked > 0 then
+  -- What passed since that look, or on the way to this server, is not yet written down as unobserved;
+  -- or it was since the facts were read.
+  if math.abs(now - looked) > tonumber(ARGV[22]) then return stale('look') end
+  if run ~= '' and run ~= this_run() then return stale('run') end
+  if unobserved ~= tonumber(ARGV[23]) then return stale('unobserved') end
+end
 local silence = tonumber(ARGV[12])
 if silence > 0 then
-  -- What passed since that look, or on the way to this server, is not yet written down as unobserved.
-  local looked, run = num(ARGV[20]), ARGV[21]
-  if looked > 0 and math.abs(now - looked) > tonumber(ARGV[22]) then return stale('look') end
-  if run ~= '' and run ~= this_run() then return stale('run') end
   local left = redis.call('PTTL', KEYS[3])
   local timeout = tonumber(string.match(ARGV[17], '^%d+'))
   if left > 0 and left <= timeout then return stale('live') end

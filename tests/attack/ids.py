@@ -51,7 +51,8 @@ FLAT_FROM_S = 120.0
 LINES_MORE_MOST = 48
 """Of metrics: a script that runs for the first time has a histogram of 16."""
 WAITS_MOST_MS = 2000.0
-"""A heartbeat for its answer, 99 of a hundred."""
+"""A heartbeat for its answer, 99 of a hundred. It says as much of the machine: a run of its own is
+judged by it, a test beside others is not."""
 
 _RETENTION_S = 5.0
 _LIVING = 20
@@ -257,9 +258,10 @@ async def attacked(
     calm_logs = all(kib <= LOG_MOST_KIB_PER_MIN for kib in kib_per_min.values())
     found["flat"] = flat if took_s >= FLAT_FROM_S else "too short to say"
     nothing = ("left", "tracebacks", "ended", "living_unwell")
-    well = not any(found[name] for name in nothing) and during["p99"] <= WAITS_MOST_MS
-    well = well and said and calm_logs and found["lines_of_metrics_more"] <= LINES_MORE_MOST
-    return found | {"well": well, "kept": well and found["flat"] is True}
+    well = not any(found[name] for name in nothing) and said and calm_logs
+    well = well and found["lines_of_metrics_more"] <= LINES_MORE_MOST
+    soon = during["p99"] <= WAITS_MOST_MS
+    return found | {"well": well, "kept": well and soon and found["flat"] is True}
 
 
 def _settled(stretch: Iterable[Sizes]) -> list[Sizes]:

@@ -33,7 +33,9 @@ async def value_of(url: str, name: str) -> float:
 async def test_ids_that_nobody_ever_had_before_leave_nothing_in_a_gateway_nor_in_the_store(
     tmp_path: Path,
 ) -> None:
-    with whole_system(tmp_path, gateways=1, sweepers=1, more=settings()) as made:
+    # Nobody is silent for so long, however busy the machine is that simulates them.
+    patient = {"MUSTER_HEARTBEAT_TIMEOUT_S": "20", "MUSTER_GATEWAY_GRACE_S": "40"}
+    with whole_system(tmp_path, gateways=1, sweepers=1, more={**settings(), **patient}) as made:
         found = await attacked(made, 1000, 4000)
     assert found["well"], json.dumps(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -66,7 +67,7 @@ async def test_a_judgement_on_stale_facts_is_refused_and_the_node_marked(
     elif moved == "intent":
         await registry.drain("node-A", "op", "test")
     elif moved == "leave":
-        await _leave(registry, "sid-node-A")
+        await fleet.leave()
     elif moved == "digest":
         await registry.update("node-A", "sid-node-A", "d1", ("any",), b"", "d2", ("any",), True, 1)
     elif moved == "window":
@@ -77,19 +78,6 @@ async def test_a_judgement_on_stale_facts_is_refused_and_the_node_marked(
     decision = Decision(Status.DEGRADED, Reason.MODEL_MISSING)
     assert await registry.commit(facts, decision) == Stale(moved)
     assert await fleet.marked()
-
-
-async def _leave(registry: Registry, sid: str, drain: bool = True) -> bool:
-    seen = await registry.existing("node-A")
-    assert seen is not None
-    return await registry.unregister(
-        "node-A",
-        sid,
-        drain=drain,
-        why="test",
-        digest=seen.digest,
-        capabilities=seen.capabilities,
-    )
 
 
 async def test_silence_is_refused_while_the_ttl_key_lives(registry: Registry) -> None:
@@ -147,6 +135,32 @@ async def _silent(fleet: Fleet, looked: Callable[[Patrolled], Looked]) -> Change
     return await fleet.commit(
         Status.OFFLINE, Reason.HEARTBEAT_TIMEOUT, silence_ms=2_000, looked=looked(look)
     )
+
+
+@pytest.mark.parametrize("moved", ["look", "run", "unobserved"])
+async def test_a_time_that_is_over_is_refused_if_it_was_judged_by_another_look(
+    quick: Registry, moved: str
+) -> None:
+    """The end of a warm-up or a drain rests on the time that passed, as silence does."""
+    if moved == "run" and not quick.store.genuine:
+        return  # it does not say which run it is
+    fleet, p = Fleet(quick), partition_of("node-A")
+    await fleet.register()
+    (look,) = await quick.patrol([p], "test", observe=False, limit=100)
+    facts = await fleet.facts()
+    at, run = look.now, look.run
+    if moved == "look":
+        at -= 6_000
+    elif moved == "run":
+        run = "another"
+    else:
+        await quick.store.client.incrby(quick.keys.unobserved(p), 1)
+    over = Decision(Status.DEGRADED, Reason.WARMUP_TIMEOUT, by_time=True, looked=Looked(at, run))
+    assert await quick.commit(facts, over) == Stale(moved)
+    assert await fleet.marked()
+    (look,) = await quick.patrol([p], "test", observe=False, limit=100)
+    seen = replace(over, looked=Looked(look.now, look.run))
+    assert isinstance(await quick.commit(await fleet.facts(), seen), Change)
 
 
 async def test_unobserved_time_is_no_silence(quick: Registry) -> None:
@@ -241,7 +255,7 @@ async def test_leaving_takes_a_node_out_of_selection_before_the_sweeper_words_it
 ) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
-    assert await _leave(registry, "sid-node-A")
+    assert await fleet.leave()
     assert await registry.select(asks(), 3) == []
     facts = await fleet.facts()
     assert facts.status is Status.READY and facts.leave_kind == "unregister" and facts.leave_drain
@@ -250,7 +264,7 @@ async def test_leaving_takes_a_node_out_of_selection_before_the_sweeper_words_it
 async def test_a_stranger_cannot_unregister_a_node(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
-    assert not await _leave(registry, "stranger")
+    assert not await fleet.leave(sid="stranger")
     assert len(await registry.select(asks(), 3)) == 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -62,12 +62,19 @@ class Scene:
     async def announce(self) -> None:
         while not self.ended:  # not by cancellation: the store's client may swallow one
             if self.gateway:
-                await self.registry.announce("gw1", {})
+                with suppress(StoreUnavailable):  # another server's clock: the next one knows it
+                    await self.registry.announce("gw1", {})
             await asyncio.sleep(0.1)
 
     async def status(self, node_id: str = "node-A") -> str:
         seen = await self.registry.existing(node_id)
         return seen.status if seen else ""
+
+    async def word(self, node_id: str = "node-A") -> tuple[str, str]:
+        """Status and reason of a node that is known."""
+        seen = await self.registry.existing(node_id)
+        assert seen is not None
+        return seen.status, seen.reason
 
     async def becomes(self, status: str, node_id: str = "node-A") -> None:
         async def there() -> bool:
@@ -181,6 +188,66 @@ async def test_an_outage_of_the_store_makes_nobody_silent(store: Store) -> None:
         assert await scene.status() == "registering"
         await scene.becomes("offline")
         assert scene.sweeper.alive
+
+
+@pytest.mark.parametrize("what", ["warm-up", "own drain", "operator's drain"])
+async def test_an_outage_of_the_store_ends_no_warm_up_and_no_drain(store: Store, what: str) -> None:
+    """Outages are as long as a test says, as all that was written before them is set back."""
+    allowed = {"warmup_timeout_s": 60.0, "drain_timeout_s": 60.0, "gateway_grace_s": 60.0}
+    scene = Scene(store, **PATIENT | allowed | {"heartbeat_timeout_s": 600.0})
+    p, keys = partition_of("node-A"), scene.registry.keys
+
+    async def later(ms: int) -> None:
+        """As if so much time had passed since it began."""
+        of = "wu" if what == "warm-up" else "lva" if what == "own drain" else "at"
+        began = keys.intent("node-A") if of == "at" else keys.node("node-A")
+        due = [("ZADD", keys.due(p), await scene.registry.synchronise(), "node-A")]
+        await store.commands([("HINCRBY", began, of, -ms), *due])
+
+    async def looked_again() -> bool:
+        return scene.sweeper.watch.last_look > before
+
+    async def written_down() -> bool:
+        (found,) = await store.commands([("GET", keys.unobserved(p))])
+        return int(found or 0) >= 61_000
+
+    async def over() -> bool:
+        return (await scene.word())[1] in ("warmup_timeout", "drain_timeout")
+
+    async with running(scene):
+        await until(scene.observed, "every partition was observed")
+        await scene.fleet.register()
+        if what != "warm-up":
+            for _ in range(3):
+                await scene.fleet.beat(jobs=1)
+            await scene.becomes("ready")
+            if what == "own drain":
+                assert await scene.fleet.leave()
+            else:
+                assert await scene.registry.drain("node-A", "ann", "a new card")
+            await scene.becomes("draining")
+        began = await scene.word()
+
+        scene.registry.away, scene.gateway = True, False
+        await asyncio.sleep(1.0)  # the gateway is not known to live any more
+        await later(61_000)
+        (swept,) = await store.commands([("GET", keys.swept(p))])
+        at, _, run = swept.decode().partition(" ")
+        await store.commands([("SET", keys.swept(p), f"{int(at) - 61_000} {run}")])
+        scene.registry.away = False
+        for _ in range(3):
+            before = scene.sweeper.watch.last_look
+            await until(looked_again, "it looks again")
+        assert await scene.word() == began, "nobody has written the outage down yet"
+
+        scene.gateway = True
+        await until(written_down, "the outage is written down")
+        for _ in range(3):
+            before = scene.sweeper.watch.last_look
+            await until(looked_again, "it looks again")
+        assert await scene.word() == began
+        await later(60_000)
+        await until(over, "its time is over in the end")
 
 
 @pytest.mark.parametrize(("lease_ttl_s", "still"), [(1.0, (0, None)), (60.0, (64, 1))])

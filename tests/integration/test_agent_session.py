@@ -363,8 +363,8 @@ async def test_lives_that_end_right_away_are_begun_ever_later(
     make(server.url, backoff_first_s=1.0, backoff_most_s=30.0, session={"uniform": draw})
     for _ in range(6):
         peer = await server.peer()
-        await peer.accept()
-        await peer.close(4409)
+        await peer.accept(heartbeat_interval_ms=60_000)
+        await peer.close(4409)  # before that life lasted
     await server.peer()
     backoffs = [high for low, high in waits if low == 0]
     assert backoffs == [1, 2, 4, 8, 16, 30]
@@ -602,7 +602,7 @@ async def test_it_is_cleared_once_not_over_and_over(
     make(server.url)
     await (await server.peer()).refuse("NODE_ID_CONFLICT")
     peer = await server.peer()
-    await peer.accept()
+    await peer.accept(heartbeat_interval_ms=60_000)
     await peer.close(4409)  # before that life lasted
     assert (await (await server.peer()).refuse("NODE_ID_CONFLICT"))["node_id"] == "node-SCRIPT"
     assert (await (await server.peer()).refuse("NODE_ID_CONFLICT"))["node_id"] == "node-SCRIPT"
@@ -658,12 +658,14 @@ async def test_a_node_called_offline_for_its_silence_goes_on_beating(
 async def test_too_many_messages_only_slow_a_registered_node_down(
     make: Make, server: ScriptedServer
 ) -> None:
-    make(server.url)
+    agent = make(server.url)
     peer = await server.peer()
-    await peer.accept()
+    await peer.accept(heartbeat_interval_ms=60_000)
     await peer.hear_type("node_heartbeat")
-    await peer.error("RATE_LIMITED", retry_after_ms=1000)
     asked = time.monotonic()
+    await peer.error("RATE_LIMITED", retry_after_ms=1000)
+    await eventually(lambda: bool(agent.told("refused")), "it was heard")
+    agent.session.beat_now()  # which would come at once
     await peer.hear_type("node_heartbeat")
     assert time.monotonic() - asked >= 0.9
     assert server.waiting() == 0

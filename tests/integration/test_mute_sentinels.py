@@ -12,7 +12,7 @@ import pytest_asyncio
 from registry.errors import StoreUnavailable
 from registry.store import Store
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 0.8
 MOST_S = 6 * TIMEOUT_S
 """A connection is tried three times, and each try waits for the sentinels once."""
 

@@ -28,6 +28,7 @@ from tests.model.life import (
     Leave,
     Place,
     Record,
+    by_time,
     called_for,
 )
 
@@ -55,7 +56,8 @@ class Kept:
 @dataclass
 class Call:
     """One call on its way. `sent` is when, by the world's own clock; `judged` what its sender
-    judged, for one that follows from a judgement; `done` how often it was executed."""
+    judged, for one that follows from a judgement, and whether by the time that passed; `done` how
+    often it was executed."""
 
     name: str
     keys: list[str]
@@ -63,6 +65,7 @@ class Call:
     by: str
     sent: int
     judged: tuple[str, str] | None = None
+    by_time: bool = False
     done: int = 0
 
 
@@ -80,9 +83,9 @@ class Book:
     popped: dict[str, tuple[int, str]] = field(default_factory=dict)
     looked_again: dict[str, int] = field(default_factory=dict)
     put_off: dict[str, int] = field(default_factory=dict)  # by a call that came late or again
-    withheld: dict[str, int] = field(default_factory=dict)  # until then, as its silence was
+    withheld: dict[str, int] = field(default_factory=dict)  # until then, as time called for it
     worded: list[tuple[int, str]] = field(default_factory=list)  # called silent: when, by whom
-    judged: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
+    judged: dict[tuple[str, str], tuple[tuple[str, str] | None, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.forget()
@@ -113,7 +116,8 @@ class Book:
     def judge(self, by: str, node_id: str, present: Callable[[str], bool]) -> None:
         """A sweeper reads a node's facts: what it does next must be what they call for.
         `present`: which gateways it believes to live."""
-        self.judged[by, node_id] = self.called_for(node_id, present)
+        called = self.called_for(node_id, present)
+        self.judged[by, node_id] = called, by_time(self.place(node_id), called)
 
     def called_for(self, node_id: str, present: Callable[[str], bool]) -> tuple[str, str] | None:
         """The change of state that a node's facts call for now."""
@@ -121,6 +125,14 @@ class Book:
         place = self.place(node_id)
         there = place.record is not None and present(place.record.gateway)
         return called_for(place, self.store_now(), self.kept.unobserved, there)
+
+    def only_a_word(self, node_id: str, called: tuple[str, str]) -> bool:
+        """Whether a drain that had run out is called for to go on because time from before it began
+        was written down as unobserved since: the next beat sees to that word, nobody else need."""
+        place = self.place(node_id)
+        r, drain = place.record, place.drain
+        more = r is not None and (r.status, *called) == ("draining", "draining", "operator")
+        return more and drain is not None and drain.clock.unobserved != self.kept.unobserved
 
     # Gateways
 
@@ -140,7 +152,7 @@ class Book:
         if kind == "revive" and (r is None or r.reason != "heartbeat_timeout"):
             return ["stale", ANY]
         if kind == "restore" and place.drain is None and a[20]:
-            place.drain = Drain(a[20], Clocked(now, self.kept.unobserved, DRAIN))
+            place.drain = Drain(a[20], self._begins(DRAIN))
         unobserved = self.kept.unobserved
         resumed = (
             kind == "resume" and r is not None and r.status != "offline" and r.leave is None
@@ -165,7 +177,8 @@ class Book:
             new.previous, new.since = r.status if r else "", now
             new.window = a[19] if kind == "restore" else ""
             new.last_verdict = new.window[:1]
-            new.warm_up = Clocked(now - age, unobserved, WARM_UP)
+            waited = self.now() - call.sent + int(a[24])
+            new.warm_up = self._begins(WARM_UP, now - age, waited)
         new.beat = Clocked(now - age, unobserved, TIMEOUT)
         new.heard, new.taken = call.sent - int(a[24]), self.now()
         new.ahead = self._ahead(now)
@@ -267,8 +280,7 @@ class Book:
             return 0
         stamp = f"unregister {now}"
         if r.leave is None:
-            clock = Clocked(now, self.kept.unobserved, int(allowed))
-            r.leave = Leave("unregister", stamp, drain == "1", clock)
+            r.leave = Leave("unregister", stamp, drain == "1", self._begins(int(allowed)))
         elif r.leave.kind != "remove" and drain == "0":
             r.leave.drain, r.leave.stamp = False, stamp
         return 1
@@ -282,7 +294,7 @@ class Book:
         if r.version < int(relayed):
             r.version = max(int(relayed) + 1, now)
             if stamp and place.drain is None:
-                place.drain = Drain(stamp, Clocked(now, self.kept.unobserved, DRAIN))
+                place.drain = Drain(stamp, self._begins(DRAIN))
             self.events.append(("mend", id_, r.status, r.status, "version_lost", r.version))
         return [r.version, r.status, r.previous, r.reason, r.since]
 
@@ -296,7 +308,7 @@ class Book:
             return 1
         if r is None or r.digest != digest or r.removed:
             return 0
-        place.drain = Drain(stamp, Clocked(now, self.kept.unobserved, int(call.args[5])))
+        place.drain = Drain(stamp, self._begins(int(call.args[5])))
         self.events.append(("operator_drain", id_, "", "", "", None))
         return 1
 
@@ -396,12 +408,12 @@ class Book:
         self.looked_again[id_] = now + _WAITS
         if call.done or call.sent < self.now():
             self.put_off[id_] = now + _WAITS
-        if call.judged == ("offline", "heartbeat_timeout"):
+        if call.by_time:
             self.withheld[id_] = now + _WAITS
         if place.record is None:
             return 0
-        put_off = (None, ("offline", "heartbeat_timeout"))
-        assert call.judged in put_off, f"{call.judged} was called for, and not made"
+        put_off = call.judged is None or call.by_time
+        assert put_off, f"{call.judged} was called for, and not made"
         if place.live_until is not None and place.live_until - now > TIMEOUT:
             place.live_until = None
         return ANY
@@ -417,8 +429,9 @@ class Book:
             r.leave.stamp if r.leave else "", r.digest, r.window,
         ):  # fmt: skip
             return ["stale", ANY]
-        silence = int(call.args[11])
-        if silence and abs(now - int(call.args[19])) > GAP:
+        silence, looked = int(call.args[11]), int(call.args[19])
+        assert bool(looked) is call.by_time, f"{call.judged} was judged, and the look is {looked}"
+        if looked and (abs(now - looked) > GAP or int(call.args[22]) != self.kept.unobserved):
             return ["stale", ANY]
         if silence and (place.live(now) or r.beat.ran(now, self.kept.unobserved) < silence):
             return ["stale", ANY]
@@ -427,11 +440,13 @@ class Book:
         if silence:
             self._was_silent(id_, r, silence)
             self.worded.append((now, call.by))
+        elif call.by_time:
+            self._was_over(id_, place, r, to)
         moves = (r.status, to)
         if "ready" in moves and r.status != to:
             r.window = ""
         if moves == ("draining", "registering"):
-            r.warm_up = Clocked(now, self.kept.unobserved, WARM_UP)
+            r.warm_up = self._begins(WARM_UP)
         since = r.since if r.status == to else now
         self._becomes(place, r, to, reason, now)
         r.since = since
@@ -445,11 +460,8 @@ class Book:
     def _was_silent(self, id_: str, r: Record, silence: int) -> None:
         """Nobody is called offline before time: by the world's own clock, whatever the store's
         says, and only by time in which somebody was there to hear."""
-        now = self.now()
-        looks = [r.taken, *(at for at in self.observed if at > r.taken), now]
-        gaps = [later - former for former, later in pairwise(looks)]
-        seen = r.taken - r.heard + sum(gap for gap in gaps if gap <= GAP)
-        blamed_on_us = silence == GRACE and now - r.heard >= GRACE
+        seen = r.taken - r.heard + self._seen_since(r.taken)
+        blamed_on_us = silence == GRACE and self.now() - r.heard >= GRACE
         assert seen >= TIMEOUT - r.ahead or blamed_on_us, (
             f"{id_} was silent for {seen} observed ms only"
         )
@@ -459,6 +471,35 @@ class Book:
         is written down, a node that beats counts from too large a total of unobserved time. What
         its key says, and that its time runs by the store's clock, holds all the same."""
         return max(0, (self.kept.swept or 0) - now)
+
+    def _was_over(self, id_: str, place: Place, r: Record, to: str) -> None:
+        """No warm-up and no drain is called over before time, measured in the same way; of one that
+        was given more time nothing is said."""
+        if r.status == "registering":
+            clock = r.warm_up
+        elif r.leave is not None:
+            clock = r.leave.clock
+        else:
+            assert place.drain is not None
+            clock = place.drain.clock
+        seen = clock.waited + self._seen_since(clock.taken)
+        given_more = (r.status, to, r.reason) == ("draining", "draining", "drain_timeout")
+        over = seen >= clock.allowed - clock.ahead
+        assert given_more or over, f"{id_}: {to} after {seen} observed ms only"
+
+    def _seen_since(self, taken: int) -> int:
+        """Ms since an instant in which somebody was there to hear."""
+        looks = [taken, *(at for at in self.observed if at > taken), self.now()]
+        gaps = [later - former for former, later in pairwise(looks)]
+        return sum(gap for gap in gaps if gap <= GAP)
+
+    def _begins(self, allowed: int, at: int | None = None, waited: int = 0) -> Clocked:
+        """A time allowed that begins now, or at an instant of the store's clock."""
+        now = self.store_now()
+        return Clocked(
+            now if at is None else at, self.kept.unobserved, allowed, self.now(), waited,
+            self._ahead(now),
+        )  # fmt: skip
 
     def _becomes(self, place: Place, r: Record, to: str, reason: str, now: int) -> None:
         r.previous, r.status, r.reason = r.status, to, reason

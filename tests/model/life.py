@@ -30,11 +30,17 @@ FAILURES = {
 
 @dataclass
 class Clocked:
-    """A time allowed, which does not run while nobody observes."""
+    """A time allowed, which does not run while nobody observes. `taken` is when the store began it,
+    by the world's own clock, `waited` how long what began it was under way till then: that counts,
+    whoever observed meanwhile; `ahead` by how much it began from too large a total of unobserved
+    time, as the store's clock had stepped back."""
 
     at: int
     unobserved: int
     allowed: int = 0
+    taken: int = 0
+    waited: int = 0
+    ahead: int = 0
 
     def ran(self, now: int, unobserved: int) -> int:
         """Observed ms since it began."""
@@ -239,6 +245,17 @@ def _in_service(place: Place, r: Record, now: int, unobserved: int) -> tuple[str
     if r.ever_ready:
         return ("ready", "recovered") if row(r.window)[:1] == "P" else None
     return ("ready", "healthy") if three_pass else None
+
+
+def by_time(place: Place, called: tuple[str, str] | None) -> bool:
+    """Whether a change of state that is called for rests on the time that passed."""
+    r = place.record
+    if r is None or called is None or called == EXPIRED:
+        return False
+    if r.status == "registering" and called[0] == "degraded":
+        return True
+    given_more = (r.status, *called) == ("draining", "draining", "operator")
+    return given_more or called[1] in ("heartbeat_timeout", "drain_timeout")
 
 
 def next_instant(place: Place, unobserved: int) -> int:

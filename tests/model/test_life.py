@@ -11,7 +11,7 @@ import pytest
 
 from registry.model import Verdict
 from tests.model.book import Book
-from tests.model.life import TIMEOUT, Record, S
+from tests.model.life import TIMEOUT, WARM_UP, Place, Record, S
 from tests.model.machine import Life, Stage
 from tests.model.play import EXAMPLES, STEPS, play, played
 from tests.model.stage import on_fakeredis, on_valkey
@@ -51,6 +51,30 @@ def test_nobody_is_silent_because_the_stores_clock_steps_forwards(life: Life) ->
     life.a_sweeper_looks("sw1", observe=True, through=ALL)
     record = life.place("node-0").record
     assert record is not None and record.status == "ready"
+    life.the_store_is_as_the_book_says()
+
+
+@pytest.mark.parametrize("what", ["warm-up", "drain"])
+def test_no_warm_up_and_no_drain_is_over_because_the_stores_clock_steps_forwards(
+    life: Life, what: str
+) -> None:
+    """By less than silence takes, and by more than is left of the time allowed."""
+    life.everybody_is_there("node-0", ready=what == "drain")
+    if what == "drain":
+        life.an_operator_acts("drain", 0, through=ALL, allowed=20)
+        life.everything_is_judged("sw1")
+    else:
+        life.time_passes("sw1", 40, [0], Verdict.SELF_REPORTED)
+    life.a_node_beats(0, Verdict.SELF_REPORTED, 1, through=ALL, age=0)
+    record = life.place("node-0").record
+    assert record is not None
+    before = record.status, record.reason
+    life.there_is_trouble("forwards", 30 * S)
+    life.a_sweeper_looks("sw1", observe=False, through=ALL)
+    life.a_sweeper_looks("sw1", observe=True, through=ALL)
+    assert (record.status, record.reason) == before
+    life.time_passes("sw1", 46, [0], Verdict.SELF_REPORTED)
+    assert (record.status, record.reason) != before, "and it is over in the end"
     life.the_store_is_as_the_book_says()
 
 
@@ -149,3 +173,15 @@ def test_the_book_itself_refuses_who_was_called_silent_before_time() -> None:
         book._was_silent("node-0", record, TIMEOUT)
     now = 45 * S
     book._was_silent("node-0", record, TIMEOUT)
+
+
+def test_the_book_itself_refuses_a_warm_up_that_was_called_over_before_time() -> None:
+    now = 59 * S
+    book = Book(("node-0",), lambda: now, lambda: now)
+    book.observed = list(range(0, now, S))
+    record = Record("sid", 1, "gw1", "h1", "d1", ("any",), 1, status="registering")
+    record.warm_up.allowed = WARM_UP
+    with pytest.raises(AssertionError, match="degraded after 59000 observed ms only"):
+        book._was_over("node-0", Place(record), record, "degraded")
+    now = 60 * S
+    book._was_over("node-0", Place(record), record, "degraded")

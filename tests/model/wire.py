@@ -54,7 +54,8 @@ class Wire(Store):
             return await super().call(name, keys, args)
         call = Call(name, list(keys), [sent(a) for a in args], self.who, self._now())
         if name in ("transition", "arm", "expire"):
-            call.judged = self._book.judged.pop((self.who, call.args[0]), None)
+            judged = self._book.judged.pop((self.who, call.args[0]), (None, False))
+            call.judged, call.by_time = judged
         fate = await self._turn()
         if fate in (Fate.LOST, Fate.LATE):
             if fate is Fate.LATE:

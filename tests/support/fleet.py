@@ -90,6 +90,19 @@ class Fleet:
         assert answer is not None
         return answer
 
+    async def leave(self, node_id: str = "node-A", *, drain: bool = True, sid: str = "") -> bool:
+        """The node unregisters (or whoever has that `sid`); False if it may not."""
+        seen = await self.registry.existing(node_id)
+        assert seen is not None
+        return await self.registry.unregister(
+            node_id,
+            sid or self.sids[node_id],
+            drain=drain,
+            why="test",
+            digest=seen.digest,
+            capabilities=seen.capabilities,
+        )
+
     async def facts(self, node_id: str = "node-A") -> Facts:
         found = (await self.registry.facts(partition_of(node_id), [node_id]))[0]
         assert found is not None

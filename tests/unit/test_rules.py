@@ -370,6 +370,29 @@ def test_silence_stays_silence(f: Facts, limits: Limits, present: bool, later: i
     assert again.reason is Reason.HEARTBEAT_TIMEOUT
 
 
+@given(any_facts(), st.booleans(), st.sampled_from([-1, 1]), st.integers(1, 10**7))
+def test_whatever_comes_of_time_alone_says_so(
+    f: Facts, present: bool, way: int, passed: int
+) -> None:
+    """Who may not be judged by the time that passed is told apart by nothing else. Damping is left
+    out: it keeps from a change of state, and by the store's clock alone."""
+    now, then = (
+        judge(facts, LIMITS, gateway_present=present)
+        for facts in (f, replace(f, now=f.now + way * passed))
+    )
+    if (now and (now.to, now.reason)) != (then and (then.to, then.reason)):
+        assert (now and now.by_time) or (then and then.by_time)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.when.__name__)
+def test_a_row_that_is_by_time_is_one_that_time_alone_leads_to(row: Row) -> None:
+    timed = {
+        "silent_too_long", "own_drain_ran_out", "operators_drain_ran_out",
+        "operator_allows_more_time", "warmup_ran_out",
+    }  # fmt: skip
+    assert row.by_time is (row.when.__name__ in timed)
+
+
 @given(any_facts(), any_limits, st.booleans())
 def test_only_silence_without_a_key_is_silence(f: Facts, limits: Limits, present: bool) -> None:
     decision = judge(f, limits, gateway_present=present)

@@ -374,7 +374,7 @@ async def test_who_falls_behind_what_is_kept_is_told_so_and_goes_on_from_the_sto
 
 async def test_a_stopping_gateway_sends_everybody_away_without_asking_the_store() -> None:
     streams = Streams(random.Random(1))
-    async with tails(streams, 1) as (tail,):
+    async with tails(streams, 1) as (tail,), asyncio.timeout(5):
         watch = await tail.join(None)
         tail.end()
         assert [batch async for batch in watch.batches(60)] == []

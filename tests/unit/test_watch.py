@@ -38,15 +38,16 @@ class Watching:
         ]
         self.watch.saw(partitions, found, self.now, observe=observe)
 
-    def silent(self, partition: int = 7) -> bool:
-        return self.watch.may_call_silent(partition, self.now)
+    def counts(self, partition: int = 7) -> bool:
+        """Whether anybody there may be judged by the time that passed."""
+        return self.watch.may_judge_by_time(partition, self.now)
 
 
-def test_nobody_is_silent_where_nobody_ever_looked() -> None:
+def test_nobody_is_judged_by_time_where_nobody_ever_looked() -> None:
     watching = Watching()
-    assert not watching.silent()
+    assert not watching.counts()
     watching.looks(7)
-    assert not watching.silent(8)
+    assert not watching.counts(8)
     with pytest.raises(KeyError):
         watching.watch.looked_at(8)
 
@@ -54,11 +55,11 @@ def test_nobody_is_silent_where_nobody_ever_looked() -> None:
 def test_a_look_that_observes_is_enough_and_one_that_does_not_is_not() -> None:
     watching = Watching()
     watching.looks(7)
-    assert not watching.silent()
+    assert not watching.counts()
     watching.looks(7, observe=True)
-    assert watching.silent()
+    assert watching.counts()
     watching.looks(7)
-    assert watching.silent(), "what was observed stays so while somebody looks"
+    assert watching.counts(), "what was observed stays so while somebody looks"
 
 
 def test_where_nobody_can_observe_it_is_watched_for_a_whole_grace() -> None:
@@ -66,34 +67,34 @@ def test_where_nobody_can_observe_it_is_watched_for_a_whole_grace() -> None:
     watching.looks(7)
     for _ in range(int(GRACE_S) - 1):
         watching.looks(7)
-        assert not watching.silent()
+        assert not watching.counts()
     watching.looks(7)
-    assert watching.silent()
+    assert watching.counts()
 
 
 def test_a_sweeper_that_missed_a_look_begins_anew() -> None:
     watching = Watching()
     watching.looks(7, observe=True)
     watching.looks(7, after_s=GAP_S + 0.1)
-    assert not watching.silent()
+    assert not watching.counts()
 
 
 def test_a_sweeper_that_stands_still_since_its_look_says_nothing_of_it() -> None:
     watching = Watching()
     watching.looks(7, observe=True)
     watching.now += GAP_S + 0.1
-    assert not watching.silent()
+    assert not watching.counts()
 
 
 def test_a_grace_watched_before_an_outage_does_not_count_after_it() -> None:
     watching = Watching()
     for _ in range(int(GRACE_S) + 1):
         watching.looks(7)
-    assert watching.silent()
+    assert watching.counts()
     watching.watch.blink()
-    assert not watching.silent()
+    assert not watching.counts()
     watching.looks(7)
-    assert not watching.silent()
+    assert not watching.counts()
 
 
 def test_a_partition_that_could_not_be_asked_begins_anew_and_no_other() -> None:
@@ -103,7 +104,7 @@ def test_a_partition_that_could_not_be_asked_begins_anew_and_no_other() -> None:
     assert watching.watch.unasked == {7}
     watching.looks(7, 8)
     assert watching.watch.unasked == set()
-    assert not watching.silent(7) and watching.silent(8)
+    assert not watching.counts(7) and watching.counts(8)
 
 
 def test_a_look_that_found_nothing_at_all_is_none() -> None:
@@ -112,7 +113,7 @@ def test_a_look_that_found_nothing_at_all_is_none() -> None:
     looked = watching.now
     watching.looks(7, away=(7,))
     assert watching.watch.last_look == looked
-    assert not watching.silent()
+    assert not watching.counts()
 
 
 def test_a_partition_that_another_held_meanwhile_begins_anew() -> None:
@@ -123,7 +124,7 @@ def test_a_partition_that_another_held_meanwhile_begins_anew() -> None:
     assert watching.watch.held == {8}
     watching.looks(7)
     assert watching.watch.held == {7, 8}
-    assert not watching.silent(7) and watching.silent(8)
+    assert not watching.counts(7) and watching.counts(8)
 
 
 @pytest.mark.parametrize("steps_ms", [-6_000, 6_000])
@@ -132,9 +133,9 @@ def test_a_clock_that_stepped_is_not_believed_before_it_was_observed(steps_ms: i
     watching.looks(7, observe=True)
     watching.ahead_ms += steps_ms
     watching.looks(7)
-    assert not watching.silent()
+    assert not watching.counts()
     watching.looks(7, observe=True)
-    assert watching.silent()
+    assert watching.counts()
 
 
 def test_a_clock_that_drifts_by_less_than_a_gap_is_believed() -> None:
@@ -143,7 +144,7 @@ def test_a_clock_that_drifts_by_less_than_a_gap_is_believed() -> None:
     for _ in range(3):
         watching.ahead_ms += 4_000
         watching.looks(7)
-        assert watching.silent()
+        assert watching.counts()
 
 
 def test_another_server_is_not_believed_before_it_was_observed() -> None:
@@ -152,9 +153,9 @@ def test_another_server_is_not_believed_before_it_was_observed() -> None:
     for run in ("two", "one"):
         watching.run = run
         watching.looks(7)
-        assert not watching.silent()
+        assert not watching.counts()
         watching.looks(7, observe=True)
-        assert watching.silent()
+        assert watching.counts()
 
 
 def test_the_last_look_is_the_one_that_a_commit_names() -> None:

@@ -12,7 +12,7 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "sweeper/watch.py",
         contract("sweeping"),
-        ("silence needs watching", "return partition in self._observed or", "return True or"),
+        ("time needs watching", "return partition in self._observed or", "return True or"),
     )
     yield from guards(
         "sweeper/watch.py",
@@ -41,7 +41,12 @@ def mutants() -> Iterator[Mutant]:
         contract("sweeping"),
         ("a long pass keeps watch", "            await self._patrol.keep()\n", ""),
         ("who beats again is not held", "self._brake.heard(id_)", "pass"),
-        ("stopped amid a page", "elif self._may_call_silent(partition):", "elif True:"),
+        ("stopped amid a page", "elif self._may_judge_by_time(partition):", "elif True:"),
+        (
+            "an outage ends no warm-up",
+            "if decision.by_time and not self._may_judge_by_time(partition):",
+            "if silent and not self._may_judge_by_time(partition):",
+        ),
     )
     yield from guards(
         "sweeper/judge.py",
@@ -50,6 +55,11 @@ def mutants() -> Iterator[Mutant]:
             "another server is asked to commit",
             "some.append((facts, replace(decision, looked=looked)))",
             "some.append((facts, decision))",
+        ),
+        (
+            "of a warm-up and a drain, too",
+            "if not decision.by_time:\n",
+            "if not _by_silence(decision):\n",
         ),
         keyword="",
     )

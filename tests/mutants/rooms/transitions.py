@@ -29,11 +29,16 @@ def mutants() -> Iterator[Mutant]:
         ("unobserved time", " - (unobserved - num(r[8])) < silence", " < silence"),
         (
             "the look it was judged after",
-            "if looked > 0 and math.abs(now - looked) > tonumber(ARGV[22]) then",
+            "if math.abs(now - looked) > tonumber(ARGV[22]) then",
             "if false then",
         ),
         ("a clock that stepped back", "math.abs(now - looked)", "now - looked"),
         ("the run that was looked at", "if run ~= '' and run ~= this_run() then", "if false then"),
+        (
+            "unobserved time that was judged",
+            "if unobserved ~= tonumber(ARGV[23]) then",
+            "if false then",
+        ),
         ("open holds", "if open_holds(KEYS[4], now, num(r[9])) > 0 then", "if false then"),
         ("report", "if num(r[9]) ~= tonumber(ARGV[14]) then", "if false then"),
         ("version rises", "math.max(num(r[2]) + 1, now)", "num(r[2])"),
