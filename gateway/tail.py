@@ -92,8 +92,8 @@ class Tail:
                     await asyncio.wait_for(self._hurry.wait(), pause)
 
     async def join(self, after: Cursor | None, *, to_now: bool = False) -> Watch:
-        """A watcher's way, from a cursor or from now on; to be left in the end. `to_now`: it will
-        be asked whether it is up to date.
+        """A watcher's way, from a cursor or from now on; to be left in the end. `to_now`: it ends
+        by itself once it is up to date.
 
         Raises StoreUnavailable."""
         self._watchers += 1
@@ -220,13 +220,13 @@ class Watch:
         self._behind = False  # the ring does not have what follows: read the store
         self._apart = False  # the places are not those of the ring's entries
         self._lost: Loss | None = None
-        self.due: Cursor | None = None  # behind all that had happened when it came
+        self.due: Cursor | None = None  # where it ends: behind all that had happened when it came
         self._told_of_gap = False
 
     async def begin(self) -> None:
         """Finds where to go on. Raises StoreUnavailable."""
         ring, after = self._tail.ring, self.cursor
-        self._next, self.due = ring.end, ring.cursor
+        self._next = ring.end
         if after is None:
             self.cursor = ring.cursor
             return
@@ -242,8 +242,8 @@ class Watch:
             self._behind = True
 
     def is_up_to_date(self) -> bool:
-        """Whether the watcher was given all that had happened when it came; or was told that it
-        can't be, and goes on from now."""
+        """Whether a watcher who came for what there is until now was given it; or was told that it
+        can't be had."""
         due, place = self.due, self.cursor
         if due is None or place is None or self._lost is not None:
             return False
@@ -268,15 +268,13 @@ class Watch:
         if reason not in ("gateway_stopping", "up_to_date"):
             log(logger, logging.INFO, "watcher_ended", reason=reason)
 
-    async def batches(
-        self, quiet_s: float, *, to_now: bool = False
-    ) -> AsyncGenerator[list[Entry], None]:
+    async def batches(self, quiet_s: float) -> AsyncGenerator[list[Entry], None]:
         """What happens, some at once; an empty list after `quiet_s` seconds without anything. Ends
-        when the gateway stops; `to_now`, also once it is up to date. Raises FellBehindError."""
+        when the gateway stops, and once it is up to date. Raises FellBehindError."""
         tail = self._tail
         while True:
             news = tail.news
-            if tail.ended or (to_now and self.is_up_to_date()):
+            if tail.ended or self.is_up_to_date():
                 return
             if self._lost is not None:
                 yield [self._told_of_loss()]

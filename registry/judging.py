@@ -182,12 +182,9 @@ class Judging(Base):
             calls.append((keys, [id_, self.limits, pause]))
         await self.store.call_many("arm", calls)
 
-    async def expire(self, facts: Facts) -> bool:
-        """Deletes a record whose retention is over; False if it is not what was judged."""
-        return (await self.expire_all([facts]))[0]
-
     async def expire_all(self, old: Sequence[Facts]) -> list[bool]:
-        """As `expire`, for several records in one round trip."""
+        """Deletes records whose retention is over, in one round trip; False for each that is not
+        what was judged."""
         k, s, calls = self.keys, self.settings, []
         for facts in old:
             id_ = facts.node_id

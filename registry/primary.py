@@ -28,6 +28,7 @@ from redis.asyncio.sentinel import (
 from redis.exceptions import ConnectionError as BrokenConnection
 from redis.exceptions import RedisError
 
+from registry.ending import end
 from registry.logs import log
 
 logger = logging.getLogger("muster.primary")
@@ -39,7 +40,6 @@ _OTHERS_S = 0.25  # once one sentinel answered, for as long others are waited fo
 # Sentinels tell each other of a new configuration within seconds. If for a minute none knows it,
 # they were set up anew, and count from 0.
 _REMEMBERED_S = 60.0
-_END_S = 1.0  # the client library now and then swallows a cancellation
 
 _SILENT = (RedisError, OSError, TimeoutError)
 
@@ -77,10 +77,7 @@ class Sentinels(Sentinel):
 
     async def aclose(self) -> None:
         """Ends what is still being asked and closes the connections."""
-        for task in self._asked.values():
-            task.cancel()
-        if self._asked:
-            await asyncio.wait(self._asked.values(), timeout=_END_S)
+        await end(self._asked.values())
         await super().aclose()
 
     async def _words(self, service: str) -> tuple[list[Word], list[Exception]]:

@@ -18,6 +18,7 @@ from redis.asyncio import Redis, RedisCluster, SSLConnection
 from redis.asyncio.cluster import ClusterNode, PipelineCommand
 
 from registry.clock import StoreClock
+from registry.ending import end
 from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnavailable
 from registry.opening import AT_ONCE_MOST, PLAIN, Access, explained, opened
 from registry.primary import Sentinels
@@ -38,7 +39,6 @@ _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 # A Cluster's client closes its connections under those who use them when it looks anew for who
 # holds what, and gives up on a server it has not heard of; what they meet then is this.
 TORN = (AttributeError, RuntimeError)
-_END_S = 1.0  # the client library now and then swallows a cancellation
 
 
 class Observer(Protocol):
@@ -96,8 +96,7 @@ class Store:
     async def close(self) -> None:
         """Closes every connection."""
         while self._beside is not None and not self._beside.done():
-            self._beside.cancel()
-            await asyncio.wait([self._beside], timeout=_END_S)
+            await end([self._beside])
         for open_ in (self.client, self._sentinels):
             if open_ is not None:
                 await open_.aclose()

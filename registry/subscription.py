@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Sequence
 
 from redis import exceptions as rx
 
+from registry.ending import end
 from registry.logs import log
 from registry.store import TORN, Store
 
 logger = logging.getLogger("muster.subscription")
 
-_END_S = 1.0
 _PAUSE_S = 0.05
 _EXPECTED = (TimeoutError, rx.RedisError, rx.RedisClusterException, OSError)
 _WATCHDOG = b'{"t":"watchdog"}'
@@ -46,10 +46,7 @@ class Subscription:
 
     async def __aexit__(self, *_: object) -> None:
         self._ended = True
-        for task in self._tasks:
-            task.cancel()
-        # The client library now and then swallows a cancellation: ending must not wait for it.
-        await asyncio.wait(self._tasks, timeout=_END_S)
+        await end(self._tasks)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._messages()
@@ -87,9 +84,7 @@ class Subscription:
                         if not task.cancelled():
                             task.result()
                 finally:
-                    for task in listeners:
-                        task.cancel()
-                    await asyncio.wait(listeners, timeout=_END_S)
+                    await end(listeners)
             except Exception as error:  # noqa: BLE001 - a bug of ours must not leave us deaf
                 if not self._expected(error):
                     log(logger, logging.ERROR, "listening_failed", exc_info=error)

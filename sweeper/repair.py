@@ -20,7 +20,8 @@ class Repair:
         self._batch = batch
 
     async def partition(self, partition: int) -> int:
-        """Puts indexes, alarms and counts of a partition right; how many nodes were touched."""
+        """Puts roll, indexes, alarms and counts of a partition right; how many nodes were
+        touched."""
         assert 0 <= partition < PARTITIONS
         registry = self._registry
         places = await self._places(partition)
@@ -32,14 +33,13 @@ class Repair:
             for facts in await registry.facts(partition, ids):
                 if facts is None:
                     continue
-                if not facts.removed:
-                    counted[facts.status.value] += 1
                 if facts.due == 0:
                     await registry.rearm(facts)
+                _count(facts, counted)
                 touched += await self._indexes(facts, places.get(facts.node_id, set()))
             for id_ in ids:
                 places.pop(id_, None)
-        touched += await self._strangers(partition, places)
+        touched += await self._strangers(partition, places, counted)
         await registry.count_now(partition, counted)
         return touched
 
@@ -65,12 +65,31 @@ class Repair:
         extra = sorted(found - set(facts.capabilities))
         return int(await self._registry.reindex(facts, extra))
 
-    async def _strangers(self, partition: int, places: dict[str, set[str]]) -> int:
-        """Takes out who is in an index and has no record."""
+    async def _strangers(
+        self, partition: int, places: dict[str, set[str]], counted: Counter[str]
+    ) -> int:
+        """Who is in an index and not on the roll: put back there, or, who has no record, taken out
+        of the index."""
+        registry = self._registry
         touched = 0
-        for id_, names in sorted(places.items()):
-            touched += int(await self._registry.unindex(id_, partition, sorted(names)))
+        ids = sorted(places)
+        for low in range(0, len(ids), self._batch):
+            some = ids[low : low + self._batch]
+            found = await registry.facts(partition, some)
+            known = [facts for facts in found if facts is not None]
+            await registry.rearm_all([(facts, 0) for facts in known])
+            for facts in known:
+                _count(facts, counted)
+                await self._indexes(facts, places[facts.node_id])
+            for id_ in set(some).difference(facts.node_id for facts in known):
+                touched += int(await registry.unindex(id_, partition, sorted(places[id_])))
+            touched += len(known)
         return touched
+
+
+def _count(facts: Facts, counted: Counter[str]) -> None:
+    if not facts.removed:
+        counted[facts.status.value] += 1
 
 
 def _indexed(facts: Facts) -> bool:

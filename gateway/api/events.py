@@ -43,9 +43,8 @@ async def _frames(call: Call, watch: Watch, interest: Interest) -> AsyncGenerato
     yield opening(watch.cursor, _retry_ms())
     sent = looked = monotonic()
     why: EndReason = "gateway_stopping"
-    to_now = call.query.until is not UNSET
     try:
-        async with aclosing(watch.batches(quiet_s, to_now=to_now)) as batches:
+        async with aclosing(watch.batches(quiet_s)) as batches:
             async for batch in batches:
                 if monotonic() - looked >= quiet_s:
                     looked = monotonic()
@@ -61,7 +60,7 @@ async def _frames(call: Call, watch: Watch, interest: Interest) -> AsyncGenerato
                     yield still_there(watch.cursor)
                     sent = monotonic()
             else:
-                if to_now and watch.is_up_to_date():
+                if watch.is_up_to_date():
                     why = "up_to_date"
     except FellBehindError:
         why = "slow_reader"

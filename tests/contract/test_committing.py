@@ -221,7 +221,7 @@ async def test_a_record_goes_after_retention_but_intent_stays(quick: Registry) -
 
     async def gone() -> bool:
         found = (await quick.facts(partition_of("node-A"), ["node-A"]))[0]
-        return found is None or await quick.expire(found)
+        return found is None or await quick.expire_all([found]) == [True]
 
     await until(gone, "retention ends")
     assert await quick.node("node-A") is None
@@ -233,7 +233,7 @@ async def test_a_record_in_retention_is_not_deleted(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()
     await fleet.commit(Status.OFFLINE, Reason.REMOVED)
-    assert not await registry.expire(await fleet.facts())
+    assert await registry.expire_all([await fleet.facts()]) == [False]
 
 
 async def test_leaving_takes_a_node_out_of_selection_before_the_sweeper_words_it(

@@ -147,15 +147,14 @@ async def test_only_the_record_that_was_judged_is_deleted(quick: Registry) -> No
     judged = await fleet.facts()
     await fleet.commit(Status.OFFLINE, Reason.REMOVED)
     await _past_retention(fleet)
-    assert not await quick.expire(judged)
-    assert await quick.expire(await fleet.facts())
+    assert await quick.expire_all([judged, await fleet.facts()]) == [False, True]
 
 
 async def test_a_record_that_is_not_offline_is_never_deleted(quick: Registry) -> None:
     fleet = Fleet(quick)
     await fleet.make_ready()
     await _past_retention(fleet)
-    assert not await quick.expire(await fleet.facts())
+    assert await quick.expire_all([await fleet.facts()]) == [False]
     assert await quick.node("node-A") is not None
 
 

@@ -114,6 +114,31 @@ async def test_a_partition_is_repaired_whole_and_what_is_right_is_left_alone(
     assert await repair.partition(p) == 0
 
 
+async def test_whom_a_lost_roll_lacks_is_put_back_though_nobody_but_the_repair_sees_to_the_healthy(
+    registry: Registry,
+) -> None:
+    fleet = Fleet(registry)
+    p = partition_of("node-A")
+    ghost, *same = sorted(f"n{i}" for i in range(2000) if partition_of(f"n{i}") == p)[:10]
+    for node_id in same:
+        await fleet.make_ready(node_id)
+        await fleet.beat(node_id)
+    client, keys = registry.store.client, registry.keys
+    await client.delete(keys.roll(p))
+    await client.sadd(keys.ready(p, "any"), ghost)
+    await client.srem(keys.ready(p, "asr:zh"), same[2])
+    assert (await registry.snooze([(p, same)])).ids == set(same)
+    assert (await registry.listed(Filter(), 100))[0] == []
+    repair = Repair(registry, 4)
+    assert await repair.partition(p) == len(same) + 1
+    assert await registry.roll(p, "", 100) == same
+    assert [node.node_id for node in (await registry.listed(Filter(), 100))[0]] == same
+    assert (await registry.counts([p]))["ready"] == len(same)
+    assert await registry.index_members(p, "any") == set(same)
+    assert await registry.index_members(p, "asr:zh") == set(same)
+    assert await repair.partition(p) == 0
+
+
 async def test_repair_on_stale_facts_changes_nothing(registry: Registry) -> None:
     fleet = Fleet(registry)
     await fleet.make_ready()

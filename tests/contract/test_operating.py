@@ -237,7 +237,7 @@ async def _expired(fleet: Fleet, node_id: str = "node-A") -> None:
 
     async def gone() -> bool:
         found = (await registry.facts(partition_of(node_id), [node_id]))[0]
-        return found is None or await registry.expire(found)
+        return found is None or await registry.expire_all([found]) == [True]
 
     await until(gone, "retention ends")
 
@@ -390,8 +390,7 @@ async def test_retention_of_a_removed_record_begins_with_its_removal(quick: Regi
 
     await until(over, "retention ends")
     assert await quick.remove("node-A", "alice", "scrapped")
-    assert not await quick.expire(before)
-    assert not await quick.expire(await fleet.facts())
+    assert await quick.expire_all([before, await fleet.facts()]) == [False, False]
 
 
 async def test_a_removal_on_an_old_view_is_looked_at_again(registry: Registry) -> None:

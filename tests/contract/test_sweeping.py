@@ -147,7 +147,7 @@ async def test_while_no_gateway_is_present_nothing_counts_as_observed(store: Sto
     keys = scene.registry.keys
 
     async def all_held() -> bool:
-        return len(scene.sweeper.held) == PARTITIONS
+        return len(scene.sweeper.watch.held) == PARTITIONS
 
     async with running(scene):
         await until(all_held, "every partition is looked at")
@@ -162,7 +162,7 @@ async def test_an_outage_of_the_store_makes_nobody_silent(store: Store) -> None:
     unobserved = [("GET", scene.registry.keys.unobserved(partition_of("node-A")))]
 
     async def looked_again() -> bool:
-        return scene.sweeper.last_look > before
+        return scene.sweeper.watch.last_look > before
 
     async def written_down() -> bool:
         return await scene.registry.store.commands(unobserved) != [None]
@@ -174,7 +174,7 @@ async def test_an_outage_of_the_store_makes_nobody_silent(store: Store) -> None:
         await asyncio.sleep(grace_s + 0.5)
         scene.registry.away = False
         for _ in range(3):  # well within a grace
-            before = scene.sweeper.last_look
+            before = scene.sweeper.watch.last_look
             await until(looked_again, "it looks again")
         scene.gateway = True
         await until(written_down, "the outage is written down")
@@ -199,7 +199,7 @@ async def test_a_sweeper_cut_off_counts_nodes_as_long_as_no_other_can(
         await scene.fleet.register()
         await until(lambda: counted(64, 1), "it is counted")
         scene.registry.away = True
-        looked = scene.sweeper.last_look
+        looked = scene.sweeper.watch.last_look
 
         async def long_ago() -> bool:
             return scene.registry.clock.monotonic() - looked > 1.5
@@ -233,7 +233,7 @@ async def test_an_operators_drain_and_its_end_are_worded(store: Store) -> None:
 async def test_a_sweeper_that_ends_gives_its_partitions_back(store: Store) -> None:
     scene = Scene(store)
     async with running(scene):
-        await until(lambda: _true(len(scene.sweeper.held) == PARTITIONS), "all is held")
+        await until(lambda: _true(len(scene.sweeper.watch.held) == PARTITIONS), "all is held")
     leases = [("GET", scene.registry.keys.lease(p)) for p in range(PARTITIONS)]
     assert set(await scene.registry.store.commands(leases)) == {None}
 
@@ -437,7 +437,7 @@ async def test_a_long_pass_keeps_its_leases_and_is_no_unobserved_time(store: Sto
 async def test_a_sweeper_stopped_amid_a_page_calls_nobody_silent_by_what_it_read_before(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeper.loop._COMMITS_AT_ONCE", 1)
+    monkeypatch.setattr("sweeper.judge._COMMITS_AT_ONCE", 1)
     scene = Scene(store, heartbeat_timeout_s=2.0)
     registry = scene.registry
     facts_of, commit_all = registry.facts_of, registry.commit_all
@@ -455,7 +455,8 @@ async def test_a_sweeper_stopped_amid_a_page_calls_nobody_silent_by_what_it_read
         done = await commit_all(judged)
         if any(decision.reason is Reason.HEARTBEAT_TIMEOUT for _, decision in judged):
             called_since_read[-1] += 1
-            scene.sweeper.last_look -= 60  # as if it stood still for a minute, and now goes on
+            # As if it stood still for a minute, and now goes on.
+            scene.sweeper.watch.last_look -= 60
         return done
 
     registry.facts_of = read  # type: ignore[method-assign]
@@ -522,10 +523,10 @@ async def test_on_a_cluster_several_partitions_are_judged_at_a_time_and_none_wai
             raise StoreMisbehaved("odd")
         judged.add(look.partition)
 
-    monkeypatch.setattr(scene.sweeper, "_judge", judge)
+    monkeypatch.setattr(scene.sweeper.judge, "_judge", judge)
     looks = [Patrolled(p, True, 0, "run", ("node-A",), (), 0, 0, 0, 0) for p in range(20)]
     with nullcontext() if odd is None else pytest.raises(StoreMisbehaved, match="odd"):
-        await scene.sweeper._judge_where_it_can(looks)
+        await scene.sweeper.judge.where_it_can(looks)
     assert judged == set(range(20)) - {3, odd}
     assert 1 < most <= 8
 
@@ -542,9 +543,9 @@ async def test_on_a_cluster_little_is_judged_together_and_a_lost_part_keeps_nobo
         if 3 in asked[-1]:
             raise StoreUnavailable("away")
 
-    monkeypatch.setattr(scene.sweeper, "_judge", judge)
+    monkeypatch.setattr(scene.sweeper.judge, "_judge", judge)
     looks = [Patrolled(p, True, 0, "run", ("node-A",), (), 0, 0, 0, 0) for p in range(5)]
-    await scene.sweeper._judge_where_it_can(looks[:3])
+    await scene.sweeper.judge.where_it_can(looks[:3])
     assert asked == [[0, 1, 2]]
-    await scene.sweeper._judge_where_it_can(looks)
+    await scene.sweeper.judge.where_it_can(looks)
     assert asked[1:] == [[0, 1, 2, 3, 4], [0], [1], [2], [3], [4]]

@@ -316,7 +316,7 @@ async def test_what_expires_carries_the_labels_it_had(quick: Registry) -> None:
     await fleet.commit(Status.OFFLINE, Reason.UNREGISTERED)
 
     async def gone() -> bool:
-        return await quick.expire(await fleet.facts())
+        return await quick.expire_all([await fleet.facts()]) == [True]
 
     await until(gone, "its retention is over")
     event = await last(quick)

@@ -40,7 +40,8 @@ _WAITS = 1000  # who waits for something that has no instant is looked at so oft
 class Kept:
     """All that the store holds: what a failover can take back. `swept` is when the partition was
     last observed, `other_run` whether by another run of the store; `released` when an operator let
-    go of the brake."""
+    go of the brake. `hidden` is by how much the store's clock stepped back while nobody observed,
+    so that it was not seen: nothing set on the alarms of before."""
 
     places: dict[str, Place]
     unobserved: int = 0
@@ -48,6 +49,7 @@ class Kept:
     other_run: bool = False
     lease: tuple[str, int] | None = None
     released: int = 0
+    hidden: int = 0
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Book:
     popped: dict[str, tuple[int, str]] = field(default_factory=dict)
     looked_again: dict[str, int] = field(default_factory=dict)
     put_off: dict[str, int] = field(default_factory=dict)  # by a call that came late or again
+    withheld: dict[str, int] = field(default_factory=dict)  # until then, as its silence was
     worded: list[tuple[int, str]] = field(default_factory=list)  # called silent: when, by whom
     judged: dict[tuple[str, str], tuple[str, str] | None] = field(default_factory=dict)
 
@@ -165,6 +168,7 @@ class Book:
             new.warm_up = Clocked(now - age, unobserved, WARM_UP)
         new.beat = Clocked(now - age, unobserved, TIMEOUT)
         new.heard, new.taken = call.sent - int(a[24]), self.now()
+        new.ahead = self._ahead(now)
         place.record, place.live_until = new, now + TIMEOUT - age
         type_ = "register" if kind == "resume" and not resumed else kind
         self.events.append((type_, id_, r.status if r else "", new.status, new.reason, new.version))
@@ -206,7 +210,7 @@ class Book:
             if seq > r.seq:
                 self._counts(place, r, verdict, now, age)
                 if (heard := sent - int(said[3])) >= r.heard:
-                    r.heard, r.taken = heard, self.now()
+                    r.heard, r.taken, r.ahead = heard, self.now(), self._ahead(now)
                 r.seq, r.jobs, r.capacity = seq, jobs, capacity
             if r.version != relayed:
                 outcome = "tell" if r.version > relayed else "lower"
@@ -369,6 +373,8 @@ class Book:
                 gap = now - self.kept.swept
                 if gap > GAP or gap < 0 or self.kept.other_run:
                     added = gap
+                elif self.observed:
+                    self.kept.hidden += max(0, self.now() - self.observed[-1] - gap)
             self.kept.unobserved += added
             self.kept.swept, self.kept.other_run = now, False
             self.observed.append(self.now())
@@ -390,6 +396,8 @@ class Book:
         self.looked_again[id_] = now + _WAITS
         if call.done or call.sent < self.now():
             self.put_off[id_] = now + _WAITS
+        if call.judged == ("offline", "heartbeat_timeout"):
+            self.withheld[id_] = now + _WAITS
         if place.record is None:
             return 0
         put_off = (None, ("offline", "heartbeat_timeout"))
@@ -442,7 +450,15 @@ class Book:
         gaps = [later - former for former, later in pairwise(looks)]
         seen = r.taken - r.heard + sum(gap for gap in gaps if gap <= GAP)
         blamed_on_us = silence == GRACE and now - r.heard >= GRACE
-        assert seen >= TIMEOUT or blamed_on_us, f"{id_} was silent for {seen} observed ms only"
+        assert seen >= TIMEOUT - r.ahead or blamed_on_us, (
+            f"{id_} was silent for {seen} observed ms only"
+        )
+
+    def _ahead(self, now: int) -> int:
+        """By how much the store's clock stepped back since the partition was observed: until that
+        is written down, a node that beats counts from too large a total of unobserved time. What
+        its key says, and that its time runs by the store's clock, holds all the same."""
+        return max(0, (self.kept.swept or 0) - now)
 
     def _becomes(self, place: Place, r: Record, to: str, reason: str, now: int) -> None:
         r.previous, r.status, r.reason = r.status, to, reason

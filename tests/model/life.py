@@ -67,7 +67,8 @@ class Drain:
 class Record:
     """What is known of a node since it registered. `heard` is an instant of the world's own clock,
     which never steps: when the last frame that counted reached its gateway; `taken` when it
-    reached the store. What it waited counts as silence, whoever observed meanwhile."""
+    reached the store. What it waited counts as silence, whoever observed meanwhile. `ahead` is by
+    how much the store's clock had then stepped back without anybody having observed it."""
 
     sid: str
     session: int
@@ -94,6 +95,7 @@ class Record:
     leave: Leave | None = None
     heard: int = 0
     taken: int = 0
+    ahead: int = 0
 
     @property
     def removed(self) -> bool:

@@ -126,16 +126,16 @@ class Looking:
         assert due is not None, f"{id_} has no alarm"
         if marked:
             return
-        called = self._book.called_for(id_, lambda gateway: True) is not None
-        if called and (self._book.kept.swept or 0) > now:
+        if (self._book.kept.swept or 0) > now:
             return  # the clock stepped back: the next look that observes rings every alarm
+        called = self._book.called_for(id_, lambda gateway: True) is not None
         instant = now if called else next_instant(place, self._book.kept.unobserved)
         popped = self._book.popped.get(id_, (0, ""))[0]
         looked = self._book.looked_again.get(id_, 0)
         # What a frame waited where nobody observed may bring its node's silence forward by as much;
         # the alarm that was set before stays.
         waited = place.record.taken - place.record.heard if place.record else 0
-        latest = max(instant, looked) + _ALARM_LATE_MS + waited
+        latest = max(instant, looked) + _ALARM_LATE_MS + waited + self._book.kept.hidden
         if called:
             latest = max(latest, popped + _POPPED_MS)
         assert due <= latest, (

@@ -198,8 +198,8 @@ class Life(RuleBasedStateMachine):
     @rule(who=st.sampled_from(SWEEPERS))
     def everything_is_judged(self, who: str) -> None:
         """Once a sweeper has looked until nothing waits, no change of state is called for that was
-        not made, but of those whom another sweeper took and stopped with, or whose alarm a late
-        call set anew: they ring again."""
+        not made, but of those whom another sweeper took and stopped with, whose alarm a late call
+        set anew, or whose silence could not be told a moment ago: they ring again."""
         self.do(self._settle(who))
 
     async def _settle(self, who: str) -> None:
@@ -220,7 +220,9 @@ class Life(RuleBasedStateMachine):
             another_has_it = by != who and w.clock.store_now - taken_at <= 5 * S
             silent = called == ("offline", "heartbeat_timeout")
             nobody_heard = silent and not w.gateways
-            put_off = w.clock.store_now <= w.book.put_off.get(id_, 0)
+            put_off = w.clock.store_now <= w.book.put_off.get(id_, 0) or (
+                not silent and w.clock.store_now <= w.book.withheld.get(id_, 0)
+            )
             if called is None or another_has_it or nobody_heard or put_off:
                 continue
             assert silent, f"{id_} is not yet {called}"

@@ -84,6 +84,40 @@ def test_an_hour_that_nobody_observed_puts_no_later_silence_off(life: Life) -> N
     life.the_store_is_as_the_book_says()  # its alarm rings when it may be silent next
 
 
+def test_who_beats_before_a_step_back_is_seen_is_judged_that_much_early_at_most(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
+    life.there_is_trouble("forwards", 10 * S)
+    life.everything_is_judged("sw1")
+    life.there_is_trouble("back", 10 * S)
+    life.a_node_beats_several_times(0, 2, Verdict.PASS)
+    life.time_passes("sw2", 61, [], Verdict.PASS)
+    assert statuses(life) == ["offline"]
+    life.the_store_is_as_the_book_says()
+
+
+def test_a_verdict_behind_a_silence_that_could_not_be_told_follows_within_a_second(
+    life: Life,
+) -> None:
+    life.everybody_is_there("node-0", ready=False)
+    life.a_node_beats_several_times(0, 3, Verdict.PASS)
+    life.time_passes_unwatched(46 * S)
+    life.a_sweeper_looks("sw1", observe=False, through=ALL)
+    life.everything_is_judged("sw1")
+    life.time_passes_unwatched(S)
+    life.everything_is_judged("sw1")
+    assert statuses(life) == ["ready"]
+    life.the_store_is_as_the_book_says()
+
+
+def test_alarms_of_a_clock_that_stepped_back_ring_at_the_next_look(life: Life) -> None:
+    life.everybody_is_there("node-0", ready=True)
+    life.there_is_trouble("back", 10 * S)
+    life.a_node_beats_several_times(0, 2, Verdict.PASS)
+    life.the_store_is_as_the_book_says()
+    life.everything_is_judged("sw1")
+    life.the_store_is_as_the_book_says()
+
+
 @pytest.mark.parametrize("end", ["deadline", "operator"])
 def test_the_brake_holds_only_the_word_back_and_not_for_ever(life: Life, end: str) -> None:
     life.everybody_is_there(IDS[0], ready=True, braked=True)

@@ -44,7 +44,8 @@ CAPABILITIES = {"d1": ("any", "asr:zh"), "d2": ("any", "tts:en")}
 
 @dataclass
 class Session:
-    """What a gateway remembers of one socket. `relayed` is the version its node was told last."""
+    """What a gateway remembers of one socket. `relayed` is the version its node was told last,
+    `arrived` when its last frame came, by the world's own clock."""
 
     node_id: str
     gateway: str
@@ -56,6 +57,7 @@ class Session:
     seq: int = 0
     verdicts: str = ""
     drained: str = ""
+    arrived: int = 0
     open: bool = True
 
 
@@ -99,9 +101,7 @@ class World:
             offline_brake_per_s=BRAKE_PER_S,
         )
         made = Sweeper(self.registries[who], settings, SweeperMetrics(), who)
-        self.wires[who].present = lambda gateway: (
-            gateway in made._gateways or not made._gateways_known
-        )
+        self.wires[who].present = made.patrol.present
         return made
 
     def name(self, what: str) -> str:
@@ -162,6 +162,7 @@ class World:
             window=s.verdicts if kind == "restore" else "",
             intent=s.drained if kind == "restore" else "", arrived=registry.clock.monotonic(),
         )  # fmt: skip
+        s.arrived = self.clock.now
         done = await registry.register(new, seen)
         if isinstance(done, Registered):
             s.session, s.relayed, s.seq = done.session, done.version, 0
@@ -173,8 +174,10 @@ class World:
         self, s: Session, verdict: Verdict, jobs: int, age_ms: int, heeded: bool = True
     ) -> None:
         """A beat arrives at its gateway, which hands it on `age_ms` later and does what the answer
-        asks for, if it is heeded."""
+        asks for, if it is heeded. Frames of one socket come one after the other."""
         registry = self.registries[s.gateway]
+        age_ms = min(age_ms, self.clock.now - s.arrived)
+        s.arrived = self.clock.now - age_ms
         s.seq += 1
         s.verdicts = (verdict.value + s.verdicts)[:5]
         arrived = registry.clock.monotonic() - age_ms / 1000
@@ -245,13 +248,14 @@ class World:
         """What a sweeper does each second (`observe`), or when a bell rings."""
         sweeper = self.sweepers[who]
         try:
-            if observe or not sweeper._gateways_known:
-                sweeper._gateways = set(await sweeper.registry.gateways())
-                sweeper._gateways_known = True
-            await sweeper._look([P], observe=observe and bool(sweeper._gateways))
+            patrol = sweeper.patrol
+            if observe or not patrol.gateways_known:
+                patrol.gateways = set(await sweeper.registry.gateways())
+                patrol.gateways_known = True
+            await sweeper._look([P], observe=observe and patrol.observable)
             if observe and self.braked:
                 held = sweeper.brake.since
-                counts = await sweeper.registry.counts(sorted(sweeper.held))
+                counts = await sweeper.registry.counts(sorted(sweeper.watch.held))
                 await sweeper._mass_expiry(sum(counts.values()) - counts["offline"])
                 if held and not sweeper.brake.since:
                     self.let_go[who] = self.clock.store_now

@@ -1,4 +1,4 @@
-"""Libraries say a thing a few times; then it is counted."""
+"""A thing is said some times; then it is counted. Of our own, a kind is also whence and why."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ class Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+        self.last = record
 
 
 class Library:
     """A logger with the filter, what came of it, and the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self.s = 100.0
         self.logger = logging.Logger("library")
-        self.logger.addFilter(Repeats(now=lambda: self.s))
+        self.logger.addFilter(Repeats(most, now=lambda: self.s))
         self.told = Told()
         self.logger.addHandler(self.told)
 
@@ -45,6 +46,49 @@ def test_a_thousand_lines_of_a_kind_are_ten_and_their_number() -> None:
     )
     library.logger.warning("bad request from %s", "y")
     assert library.told.lines[-1] == "bad request from y"
+
+
+def test_what_was_kept_back_is_told_once_and_counted_anew_in_each_window() -> None:
+    library = Library(most=2)
+    for windows in (5, 3, 2, 2):
+        for _ in range(windows):
+            library.logger.warning("bad request")
+        library.s += WINDOW_S
+    assert library.told.lines == [
+        "bad request", "bad request",
+        "bad request (and 3 more of them since the last line)", "bad request",
+        "bad request (and 1 more of them since the last line)", "bad request",
+        "bad request", "bad request",
+    ]  # fmt: skip
+
+
+def test_within_a_window_nothing_more_is_said() -> None:
+    library = Library(most=2)
+    for _ in range(6):
+        library.logger.warning("bad request")
+        library.s += WINDOW_S / 6 - 0.01
+    assert library.told.lines == ["bad request"] * 2
+
+
+def transition(library: Library, node_id: str, previous: str, reason: str) -> None:
+    log(
+        library.logger, logging.INFO, "transition",
+        node_id=node_id, previous=previous, reason=reason,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("previous", "reason"), [("degraded", "heartbeat_timeout"), ("ready", "operator")]
+)
+def test_a_transition_from_another_state_or_for_another_reason_is_not_lost_among_many(
+    previous: str, reason: str
+) -> None:
+    library = Library()
+    for n in range(1000):
+        transition(library, f"node-{n}", "ready", "heartbeat_timeout")
+    assert library.told.lines == ["transition"] * MOST, "of whom it tells makes no kind"
+    transition(library, "node-X", previous, reason)
+    assert vars(library.told.last)["context"]["node_id"] == "node-X"
 
 
 def test_a_bug_is_not_lost_among_others_that_are_worded_alike() -> None:

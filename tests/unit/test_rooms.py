@@ -83,7 +83,7 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
     [
         ("gateway.hub", "import sweeper.rules"),
         ("sweeper.loop", "from gateway import hub"),
-        ("sweeper.loop", "from muster.wire import codec"),
+        ("sweeper.watch", "from muster.wire import codec"),
         ("muster.wire.codec", "def f():\n    import registry.keys"),
         ("muster.cli.up", "from registry.embedded import EmbeddedStore"),
         ("muster.client.http", "from muster import agent"),

@@ -405,7 +405,7 @@ async def told_to_now(tail: Tail, after: Cursor | None) -> Told:
     told = Told(after)
     watch = await tail.join(after, to_now=True)
     async with asyncio.timeout(5):
-        async for batch in watch.batches(60, to_now=True):
+        async for batch in watch.batches(60):
             for entry in batch:
                 told._take(entry)
     assert watch.is_up_to_date()
@@ -448,9 +448,32 @@ async def test_who_asks_until_now_and_is_told_of_a_gap_is_up_to_date_behind_it()
     async with tails(streams, 1) as (tail,):
         told = await told_to_now(tail, old)
         assert (told.losses, told.events) == ([Loss.STORE_REPLACED], [])
-        streams.add(1)
+
+
+async def test_who_asks_until_now_and_is_told_of_a_gap_on_the_way_ends_behind_it() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
+        other = await tail.join(None)
+        for _ in range(100):  # three are read at once
+            streams.add(1)
+        watch = await tail.join(None, to_now=True)
+        assert not watch.is_up_to_date()
+        streams.replace()
+        async with asyncio.timeout(5):
+            told = [entry async for batch in watch.batches(60) for entry in batch]
+        assert told[-1].loss is Loss.STORE_REPLACED
+        assert watch.is_up_to_date()
+        watch.leave()
+        other.leave()
+
+
+async def test_who_did_not_ask_until_now_goes_on_when_it_was_told_everything() -> None:
+    streams = Streams(random.Random(1))
+    async with tails(streams, 1) as (tail,):
         watch = await tail.join(None)
-        batches = watch.batches(60, to_now=True)
-        streams.lose_the_end(1, 0)
-        assert [entry async for batch in batches for entry in batch] == []
+        batches: Any = watch.batches(QUIET_S)
+        assert await anext(batches) == []
+        assert not watch.is_up_to_date()
+        streams.add(1)
+        assert len(await anext(batches)) == 1
         watch.leave()

@@ -91,5 +91,9 @@ def mutants() -> Iterator[Mutant]:
             'said.get("reason"), _failed_at(record))',
             'said.get("reason"), None)',
         ),
+        ("states are told apart", 'said.get("previous"), said', "None, said"),
+        ("reasons are told apart", 'said.get("reason"), _failed', "None, _failed"),
+        ("a window ends", "if now - kind.since >= WINDOW_S:", "if False:"),
+        ("it is told once", "kind.kept_back = now, 0, 0", "_ = now, 0, 0"),
         ("kinds are bounded", "if len(self._kinds) >= _KINDS_MOST:", "if False:"),
     )

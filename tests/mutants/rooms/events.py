@@ -84,6 +84,6 @@ def mutants() -> Iterator[Mutant]:
             "if self._ring is None and not self._watchers:",
         ),
         ("who fell behind", "if self._next < ring.first:", "if False:"),
-        ("a stopping gateway", "if tail.ended or (", "if False or ("),
+        ("a stopping gateway", "if tail.ended or self", "if self"),
         prefix="events, tail",
     )

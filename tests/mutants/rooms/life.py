@@ -73,7 +73,7 @@ def mutants() -> Iterator[Mutant]:
         keyword="not fakeredis",
     )
     yield from guards(
-        "sweeper/loop.py",
+        "sweeper/watch.py",
         _MODEL,
         ("a clock that steps", "or self._stepped(look, now):", "or False:"),
         prefix="life, sweeper",

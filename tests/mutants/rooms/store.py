@@ -84,6 +84,13 @@ def mutants() -> Iterator[Mutant]:
         ("a door that closes at once", "    if closed and not reached:  #", "    if False:  #"),
     )
     yield from guards(
+        "registry/ending.py",
+        unit("ending"),
+        ("nobody waits for ever", "timeout=most_s", "timeout=None"),
+        ("they are waited for", "    if tasks:\n", "    if False:\n"),
+        ("they are ended", "        task.cancel()\n", "        pass\n"),
+    )
+    yield from guards(
         "registry/subscription.py",
         contract("subscriptions_that_lose_their_server"),
         (
@@ -134,5 +141,5 @@ def mutants() -> Iterator[Mutant]:
         ),
         ("not for ever", " or now - heard > _REMEMBERED_S:", ":"),
         ("a question goes on", "if task is None or task.done():", "if True:"),
-        ("closing ends it", "            task.cancel()\n", "            pass\n"),
+        ("closing ends it", "        await end(self._asked.values())\n", ""),
     )

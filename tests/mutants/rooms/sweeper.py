@@ -10,18 +10,42 @@ from tests.mutants.mutant import Mutant, contract, guards, unit
 def mutants() -> Iterator[Mutant]:
     """The guards of this room."""
     yield from guards(
-        "sweeper/loop.py",
+        "sweeper/watch.py",
         contract("sweeping"),
         ("silence needs watching", "return partition in self._observed or", "return True or"),
-        ("a long pass keeps watch", "            await self._keep_watch()\n", ""),
-        ("no gateway, no observing", "return bool(self._gateways)", "return True"),
-        ("who beats again is not held", "self.brake.heard(id_)", "pass"),
+    )
+    yield from guards(
+        "sweeper/watch.py",
+        contract("sweeping_through_a_failover"),
+        ("another server answers", "if self._another(look) or", "if"),
+        keyword="",
+    )
+    yield from guards(
+        "sweeper/watch.py",
+        unit("watch"),
+        ("its own pause", "            self.blink()\n", "            pass\n"),
+        ("standing still now", "return False\n        watched", "pass\n        watched"),
+        ("a part that was away", "for p in self.unasked:", "for p in ():"),
+        ("another's lease", "self._forget(p)\n                continue", "continue"),
+        ("a whole grace", "watched >= self._grace_s", "watched > 0"),
+        ("an outage", "        self._watched_since.clear()\n", ""),
+        prefix="watch, alone",
+    )
+    yield from guards(
+        "sweeper/patrol.py",
+        contract("sweeping"),
+        ("no gateway, no observing", "return bool(self.gateways)", "return True"),
+    )
+    yield from guards(
+        "sweeper/judge.py",
+        contract("sweeping"),
+        ("a long pass keeps watch", "            await self._patrol.keep()\n", ""),
+        ("who beats again is not held", "self._brake.heard(id_)", "pass"),
         ("stopped amid a page", "elif self._may_call_silent(partition):", "elif True:"),
     )
     yield from guards(
-        "sweeper/loop.py",
+        "sweeper/judge.py",
         contract("sweeping_through_a_failover"),
-        ("another server answers", "if self._another(look) or", "if"),
         (
             "another server is asked to commit",
             "some.append((facts, replace(decision, looked=looked)))",
@@ -63,7 +87,13 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "sweeper/repair.py",
         contract("indexes_and_lists"),
-        ("strangers leave", "for id_, names in sorted(places.items()):", "for id_, names in ():"),
+        ("strangers leave", "partition, sorted(places[id_])", "partition, []"),
+        ("whom the roll lacks", "for facts in known])\n", "for facts in ()])\n"),
+        (
+            "they count",
+            "for facts in known:\n                _count(facts, counted)",
+            "for facts in known:",
+        ),
         ("what is right stays", "if found == own:", "if True:"),
     )
     yield from guards(

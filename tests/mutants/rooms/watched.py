@@ -17,8 +17,8 @@ def mutants() -> Iterator[Mutant]:
         ("who is cut off lets go", "            self._let_go()\n", "            pass\n"),
         (
             "not before its leases lapsed",
-            "self.last_look > self.settings.lease_ttl_s:",
-            "self.last_look > 0:",
+            "self.watch.last_look > self.settings.lease_ttl_s:",
+            "self.watch.last_look > 0:",
         ),
         ("nodes of others", "        self.metrics.nodes.clear()\n", ""),
         keyword="cut_off and valkey",
