@@ -262,7 +262,7 @@ async def test_a_running_agent_is_asked_and_told_from_another_terminal(
 ) -> None:
     await system.start()
     agent = agents.start(system.ws, status_port="0")
-    await agent.tells("status", status="ready")
+    await agent.is_ready()
     here = ["--state-dir", str(agent.state), "--locale", "en"]
 
     shown = muster("status", *here)

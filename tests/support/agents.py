@@ -79,6 +79,12 @@ class AgentProcess:
         """The events it told so far; whatever else it wrote is passed over."""
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
+    @property
+    def status(self) -> str:
+        """What it was told last, '' before that."""
+        told = [line for line in self.lines() if line["action"] in ("registered", "status")]
+        return str(told[-1]["status"]) if told else ""
+
     def told(self, action: str, **values: Any) -> list[dict[str, Any]]:
         """Its events of an action with these values."""
         return [
@@ -101,6 +107,15 @@ class AgentProcess:
                 pytest.fail(f"never told {action} {values}\n{self.log()}", pytrace=False)
             await asyncio.sleep(0.02)
         return found[times - 1]
+
+    async def is_ready(self, timeout_s: float = 25.0) -> None:
+        """Waits until it was told that it is ready: by a change of its status, or as it came back
+        to a gateway that a busy machine kept from answering."""
+        deadline = time.monotonic() + timeout_s
+        while self.status != "ready":
+            if time.monotonic() > deadline or not self.running:
+                pytest.fail(f"never told that it is ready\n{self.log()}", pytrace=False)
+            await asyncio.sleep(0.02)
 
     async def ends(self, timeout_s: float = 60.0) -> int:
         """Waits for the process to end; its exit status."""
