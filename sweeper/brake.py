@@ -78,6 +78,11 @@ class Brake:
         self._held.add(node_id)
         return False
 
+    def refused(self, node_id: str) -> None:
+        """A node that was let through was not called offline: it is not one of those lost, unless
+        it is found silent again."""
+        self._silent.pop(node_id, None)
+
     def heard(self, node_id: str) -> None:
         """A node that was held back lives after all."""
         self._held.discard(node_id)

@@ -118,22 +118,23 @@ class Judge:
             if expired(facts, self._limits):
                 old.append(facts)
                 continue
-            found = self._judged(facts, partition)
-            if isinstance(found, int):
-                pauses.append((facts, found))
+            present = self._patrol.present(facts.gateway)
+            decision = judge(facts, self._limits, gateway_present=present)
+            if not _by_silence(decision):
+                self._brake.heard(facts.node_id)
+            if decision is None:
+                pauses.append((facts, next_look_ms(facts, self._limits, gateway_present=present)))
             else:
-                judged.append((partition, facts, found))
+                judged.append((partition, facts, decision))
         for start in range(0, len(judged), _COMMITS_AT_ONCE):
             some: list[tuple[Facts, Decision]] = []
             for partition, facts, decision in judged[start : start + _COMMITS_AT_ONCE]:
                 if not decision.by_time:
                     some.append((facts, decision))
-                elif self._may_judge_by_time(partition):
-                    if _by_silence(decision):
-                        self._metrics.expiries_found.inc()
+                elif self._may_commit(partition, facts, decision):
                     looked = self._watch.looked_at(partition)
                     some.append((facts, replace(decision, looked=looked)))
-                else:  # it was stopped in its tracks since this was judged
+                else:
                     pauses.append((facts, HELD_LOOK_MS))
             done = await self._registry.commit_all(some)
             for (facts, decision), answer in zip(some, done, strict=True):
@@ -141,32 +142,25 @@ class Judge:
         await self._registry.rearm_all(pauses)
         await self._registry.expire_all(old)
 
-    def _judged(self, facts: Facts, partition: int) -> Decision | int:
-        """What is to be committed, or in how many ms to look again (0: as its alarm says)."""
-        present = self._patrol.present(facts.gateway)
-        decision = judge(facts, self._limits, gateway_present=present)
-        silent = _by_silence(decision)
+    def _may_commit(self, partition: int, facts: Facts, decision: Decision) -> bool:
+        """Whether a verdict by the time that passed may be told. Asked right before it is: this
+        sweeper may have been stopped in its tracks since it was judged."""
+        now, silent = self._registry.clock.monotonic(), _by_silence(decision)
+        if not self._watch.may_judge_by_time(partition, now, silence=silent):
+            return False
         if not silent:
-            self._brake.heard(facts.node_id)
-        if decision is None:
-            return next_look_ms(facts, self._limits, gateway_present=present)
-        if decision.by_time and not self._may_judge_by_time(partition):
-            return HELD_LOOK_MS
-        if silent and not self._brake.may_mark(
-            facts.node_id,
-            facts.last_beat + self._limits.heartbeat_timeout_ms,
-            facts.now,
-            len(self._watch.held),
-        ):
-            return HELD_LOOK_MS
-        return decision
-
-    def _may_judge_by_time(self, partition: int) -> bool:
-        return self._watch.may_judge_by_time(partition, self._registry.clock.monotonic())
+            return True
+        fell = facts.last_beat + self._limits.heartbeat_timeout_ms
+        if not self._brake.may_mark(facts.node_id, fell, facts.now, len(self._watch.held)):
+            return False
+        self._metrics.expiries_found.inc()
+        return True
 
     def _committed(self, facts: Facts, decision: Decision, done: Change | Stale) -> None:
         if isinstance(done, Stale):
             self._metrics.stale.inc()
+            if _by_silence(decision):
+                self._brake.refused(facts.node_id)
             return
         if _by_silence(decision):
             self._metrics.expiries_made.inc()

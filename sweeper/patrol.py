@@ -51,14 +51,20 @@ class Patrol:
         registry, watch = self._registry, self.watch
         self._next = registry.clock.monotonic() + self._settings.observe_interval_s
         sweepers = await registry.announce_sweeper(self._owner, self._settings.lease_ttl_s)
-        self.gateways = set(await registry.gateways())
-        self.gateways_known = True
+        await self.learn_gateways()
         mine = share(sweepers, self._owner)
         lost = sorted(watch.held - set(mine))
         if lost:
             await registry.release(lost, self._owner)
             watch.held -= set(lost)
         return mine
+
+    async def learn_gateways(self) -> None:
+        """Which gateways are there."""
+        self.gateways = set(await self._registry.gateways())
+        self.gateways_known = True
+        if not self.gateways:
+            self.watch.nobody_hears()
 
     async def keep(self) -> None:
         """Keeps leases and writes down observed time during a long pass (much to judge, a slow

@@ -1,11 +1,12 @@
 """The watch over observed time: what a sweeper saw of its partitions, and since when.
 
 One thing no script can see by itself: time that nobody observed and that is not yet written down as
-such, after an outage or a pause of this very process, because the store's clock stepped, or because
-another server answers than did a second ago: whoever spoke with the former one was not heard by
-this one. Until a partition was observed again, or watched in vain for a gateway's whole grace,
-nobody there is judged by the time that passed: called silent, or told that a warm-up or a drain is
-over. As any of it may also happen between a look and what is committed after it, each such commit
+such, after an outage or a pause of this very process, while no gateway is there, because the
+store's clock stepped, or because another server answers than did a second ago: whoever spoke with
+the former one was not heard by this one. Until a partition was observed again nobody there is
+judged by the time that passed: called silent, or told that a warm-up or a drain is over. Only
+silence that was watched in vain for a gateway's whole grace is told without, lest the dead stay for
+ever. As any of it may also happen between a look and what is committed after it, each such commit
 says by which look it was judged, and the script compares.
 
 Pure: looks come in as they were answered, instants as seconds of our own clock.
@@ -64,12 +65,20 @@ class Watch:
         self._watched_since.clear()
         self._observed.clear()
 
-    def may_judge_by_time(self, partition: int, now: float) -> bool:
-        """Whether unobserved time is written down, or there is nobody who could write it."""
+    def nobody_hears(self) -> None:
+        """No gateway is there: from now on time passes that nobody observes, and nobody can write
+        that down before one is back."""
+        self._observed.clear()
+
+    def may_judge_by_time(self, partition: int, now: float, *, silence: bool) -> bool:
+        """Whether unobserved time is written down; of silence also, whether there was nobody for a
+        gateway's whole grace who could write it."""
         if now - self.last_look > self._gap_s:
             return False
+        if partition in self._observed:
+            return True
         watched = now - self._watched_since.get(partition, now)
-        return partition in self._observed or watched >= self._grace_s
+        return silence and watched >= self._grace_s
 
     def looked_at(self, partition: int) -> Looked:
         """The last look at a partition. Raises KeyError where there was none."""

@@ -78,6 +78,26 @@ def test_no_warm_up_and_no_drain_is_over_because_the_stores_clock_steps_forwards
     life.the_store_is_as_the_book_says()
 
 
+@pytest.mark.parametrize("what", ["warm-up", "drain"])
+def test_no_warm_up_and_no_drain_is_over_while_no_gateway_is_there(life: Life, what: str) -> None:
+    life.everybody_is_there("node-0", ready=what == "drain")
+    if what == "drain":
+        life.an_operator_acts("drain", 0, through=ALL, allowed=20)
+        life.everything_is_judged("sw1")
+        life.a_node_beats(0, Verdict.PASS, 1, through=ALL, age=0)
+        life.everything_is_judged("sw1")
+    record = life.place("node-0").record
+    assert record is not None
+    before = record.status, record.reason
+    life.there_is_trouble("gw1", 0)
+    life.there_is_trouble("gw2", 0)
+    life.time_passes("sw1", 61, [], Verdict.PASS)
+    assert (record.status, record.reason) == before
+    life.time_passes("sw1", 60, [], Verdict.PASS)
+    assert (record.status, record.reason) == ("offline", "heartbeat_timeout"), "after the grace"
+    life.the_store_is_as_the_book_says()
+
+
 def test_nobody_who_fell_silent_is_held_though_no_sweeper_looked(life: Life) -> None:
     life.everybody_is_there("node-0", ready=True)
     life.time_passes_unwatched(46 * S)

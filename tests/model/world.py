@@ -250,8 +250,7 @@ class World:
         try:
             patrol = sweeper.patrol
             if observe or not patrol.gateways_known:
-                patrol.gateways = set(await sweeper.registry.gateways())
-                patrol.gateways_known = True
+                await patrol.learn_gateways()
             await sweeper._look([P], observe=observe and patrol.observable)
             if observe and self.braked:
                 held = sweeper.brake.since

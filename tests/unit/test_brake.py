@@ -46,6 +46,14 @@ def test_much_of_the_fleet_at_once_is_one_mass_expiry() -> None:
     assert not brake.mass
 
 
+def test_who_was_refused_is_not_one_of_those_lost() -> None:
+    brake = Brake(LIMITS)
+    fallen(brake, 31)
+    for i in range(31):
+        brake.refused(f"node-{i}")
+    assert not brake.look(NOW, 100, PARTITIONS, 0) and not brake.mass
+
+
 def test_a_sweeper_with_some_partitions_counts_its_share_of_them() -> None:
     brake = Brake(LIMITS)
     fallen(brake, 5, partitions=16)

@@ -38,9 +38,9 @@ class Watching:
         ]
         self.watch.saw(partitions, found, self.now, observe=observe)
 
-    def counts(self, partition: int = 7) -> bool:
+    def counts(self, partition: int = 7, *, silence: bool = True) -> bool:
         """Whether anybody there may be judged by the time that passed."""
-        return self.watch.may_judge_by_time(partition, self.now)
+        return self.watch.may_judge_by_time(partition, self.now, silence=silence)
 
 
 def test_nobody_is_judged_by_time_where_nobody_ever_looked() -> None:
@@ -70,6 +70,18 @@ def test_where_nobody_can_observe_it_is_watched_for_a_whole_grace() -> None:
         assert not watching.counts()
     watching.looks(7)
     assert watching.counts()
+    assert not watching.counts(silence=False), "a warm-up and a drain can wait for a gateway"
+
+
+def test_while_no_gateway_is_there_no_warm_up_and_no_drain_is_over() -> None:
+    watching = Watching()
+    watching.looks(7, observe=True)
+    assert watching.counts(silence=False)
+    watching.watch.nobody_hears()
+    watching.looks(7)
+    assert not watching.counts(silence=False)
+    watching.looks(7, observe=True)
+    assert watching.counts(silence=False)
 
 
 def test_a_sweeper_that_missed_a_look_begins_anew() -> None:

@@ -12,7 +12,7 @@ def mutants() -> Iterator[Mutant]:
     yield from guards(
         "sweeper/watch.py",
         contract("sweeping"),
-        ("time needs watching", "return partition in self._observed or", "return True or"),
+        ("time needs watching", "if partition in self._observed:", "if True:"),
     )
     yield from guards(
         "sweeper/watch.py",
@@ -24,7 +24,8 @@ def mutants() -> Iterator[Mutant]:
         "sweeper/watch.py",
         unit("watch"),
         ("its own pause", "            self.blink()\n", "            pass\n"),
-        ("standing still now", "return False\n        watched", "pass\n        watched"),
+        ("standing still now", "return False\n        if partition", "pass\n        if partition"),
+        ("a grace is for silence alone", "return silence and watched", "return watched"),
         ("a part that was away", "for p in self.unasked:", "for p in ():"),
         ("another's lease", "self._forget(p)\n                continue", "continue"),
         ("a whole grace", "watched >= self._grace_s", "watched > 0"),
@@ -35,13 +36,22 @@ def mutants() -> Iterator[Mutant]:
         "sweeper/patrol.py",
         contract("sweeping"),
         ("no gateway, no observing", "return bool(self.gateways)", "return True"),
+        (
+            "no gateway, no warm-up is over",
+            "            self.watch.nobody_hears()",
+            "            pass",
+        ),
     )
     yield from guards(
         "sweeper/judge.py",
         contract("sweeping"),
         ("a long pass keeps watch", "            await self._patrol.keep()\n", ""),
         ("who beats again is not held", "self._brake.heard(id_)", "pass"),
-        ("stopped amid a page", "elif self._may_judge_by_time(partition):", "elif True:"),
+        (
+            "stopped amid a page",
+            "if not self._watch.may_judge_by_time(partition, now, silence=silent):",
+            "if False:",
+        ),
     )
     yield from guards(
         "sweeper/judge.py",
@@ -82,6 +92,7 @@ def mutants() -> Iterator[Mutant]:
         ("an operator's release", "max(self._answered, released)", "self._answered"),
         ("whom the answer covers", "answered = fell <= self._answered", "answered = False"),
         ("and nobody else", "answered = fell <= self._answered", "answered = self._answered > 0"),
+        ("who is refused is not lost", "        self._silent.pop(node_id, None)", "        pass"),
         ("who was not noted is counted", "(answered and node_id in self._noted)", "answered"),
     )
     yield from guards(
