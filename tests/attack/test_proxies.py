@@ -16,12 +16,15 @@ import trustme
 
 from tests.integration.conftest import System
 from tests.support.balancers import balancer
+from tests.support.fleet import until
 from tests.support.node import Node, node_row
 from tests.support.raw import wire
 
 FIRST_WORD_S = 5.0
 EVIL = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 FORBIDDEN = b"muster_gateway_sockets"
+NOBODY = tuple(b"HTTP/1.1 %d " % status for status in (502, 503, 504))
+"""How a proxy answers that finds no gateway."""
 POST = "POST /v1/select HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 UPGRADE = (
     "Host: a\r\nUpgrade: {}\r\nConnection: Upgrade\r\n"
@@ -109,6 +112,19 @@ async def everything(port: int, text: str) -> bytes:
     return got
 
 
+async def through(port: int, text: str) -> bytes:
+    """All that is answered through a proxy; asked again where the proxy found nobody to ask, as it
+    sends nothing to a gateway that a busy machine kept from answering."""
+    got = b""
+    for _ in range(10):
+        answer = await everything(port, text)
+        got += answer
+        if not answer.startswith(NOBODY):
+            break
+        await asyncio.sleep(0.5)
+    return got
+
+
 @pytest.mark.parametrize("kind", ["haproxy", "nginx"])
 async def test_no_request_is_smuggled_and_no_address_forged_through(
     kind: str, system: System, tmp_path: Path
@@ -122,14 +138,21 @@ async def test_no_request_is_smuggled_and_no_address_forged_through(
         heads = {name: head + EVIL for name, head in SMUGGLES.items()}
         heads |= {f"{name}, in chunks": head + CHUNKED for name, head in SMUGGLES.items()}
         heads |= {name: EVIL.replace("/metrics", name) for name in NAMES}
-        answers = await asyncio.gather(*(everything(port, text) for text in heads.values()))
+        answers = await asyncio.gather(*(through(port, text) for text in heads.values()))
         for name, answer in zip(heads, answers, strict=True):
             assert FORBIDDEN not in answer, name
         assert sum(b"HTTP/1.1 4" in answer for answer in answers) > len(heads) / 2
         # Connections that the proxy keeps to the gateway hold nothing of others.
         async with httpx.AsyncClient(base_url=front.http, trust_env=False) as client:
+
+            async def well() -> bool:
+                answer = await client.get("/healthz")
+                found = answer.status_code not in (502, 503, 504)
+                assert not found or answer.json() == {"status": "ok"}
+                return found
+
             for _ in range(20):
-                assert (await client.get("/healthz")).json() == {"status": "ok"}
+                await until(well, "it is answered")
         for forged in HOPS:
             address = await recorded(front.ws, gateway.url, forged)
             assert address in (None, "127.0.0.2"), forged

@@ -80,6 +80,7 @@ class Book:
     events: list[tuple[Any, ...]] = field(default_factory=list)
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     observed: list[int] = field(default_factory=list)
+    taken_for_seen: list[tuple[int, int]] = field(default_factory=list)  # when noted, how many ms
     popped: dict[str, tuple[int, str]] = field(default_factory=dict)
     looked_again: dict[str, int] = field(default_factory=dict)
     put_off: dict[str, int] = field(default_factory=dict)  # by a call that came late or again
@@ -385,8 +386,10 @@ class Book:
                 gap = now - self.kept.swept
                 if gap > GAP or gap < 0 or self.kept.other_run:
                     added = gap
-                elif self.observed:
-                    self.kept.hidden += max(0, self.now() - self.observed[-1] - gap)
+                elif self.observed and (hidden := self.now() - self.observed[-1] - gap) > 0:
+                    # By the store's clock, which stepped back meanwhile, there was no gap.
+                    self.kept.hidden += hidden
+                    self.taken_for_seen.append((self.now(), gap))
             self.kept.unobserved += added
             self.kept.swept, self.kept.other_run = now, False
             self.observed.append(self.now())
@@ -488,10 +491,11 @@ class Book:
         assert given_more or over, f"{id_}: {to} after {seen} observed ms only"
 
     def _seen_since(self, taken: int) -> int:
-        """Ms since an instant in which somebody was there to hear."""
+        """Ms since an instant in which somebody was there to hear, or seemed to have been."""
         looks = [taken, *(at for at in self.observed if at > taken), self.now()]
         gaps = [later - former for former, later in pairwise(looks)]
-        return sum(gap for gap in gaps if gap <= GAP)
+        seeming = sum(gap for at, gap in self.taken_for_seen if at > taken)
+        return sum(gap for gap in gaps if gap <= GAP) + seeming
 
     def _begins(self, allowed: int, at: int | None = None, waited: int = 0) -> Clocked:
         """A time allowed that begins now, or at an instant of the store's clock."""

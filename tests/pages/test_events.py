@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from playwright.async_api import expect
 
 from tests.pages.conftest import Visit
@@ -27,25 +29,24 @@ async def test_a_paused_list_stands_still_counts_what_came_and_then_shows_it(
     lines = page.locator(".events > li")
     # The first are drawn before the rest.
     await expect(lines).to_have_count(await _events(town))
-    await town.machines.register("one-event-a")
-    await expect(lines.filter(has_text="one-event-a")).to_have_count(1)
-    # What was opened stays open while others come.
-    opened = page.locator(".events details").first
-    await opened.locator("summary").click()
-    await town.machines.register("one-event-c")
-    await expect(lines.filter(has_text="one-event-c")).to_have_count(1)
-    await expect(page.locator(".events details[open]")).to_have_count(1)
-    await page.get_by_role("button", name="Pause").click()
-    await expect(lines).to_have_count(await _events(town))
-    before = await lines.all_inner_texts()
-    await town.machines.register("one-event-b")
-    await expect(page.get_by_text("1 more while paused")).to_be_visible()
-    assert await lines.all_inner_texts() == before
-    await page.get_by_role("button", name="Go on").click()
-    await expect(lines.filter(has_text="one-event-b")).to_have_count(1)
-    await expect(page.get_by_text("more while paused")).to_have_count(0)
-    for node_id in ("one-event-a", "one-event-b", "one-event-c"):
-        await town.registry.remove(node_id, "ann", "the test is over")
+    async with AsyncExitStack() as there:
+        await there.enter_async_context(town.newcomer("one-event-a"))
+        await expect(lines.filter(has_text="one-event-a")).to_have_count(1)
+        # What was opened stays open while others come.
+        opened = page.locator(".events details").first
+        await opened.locator("summary").click()
+        await there.enter_async_context(town.newcomer("one-event-c"))
+        await expect(lines.filter(has_text="one-event-c")).to_have_count(1)
+        await expect(page.locator(".events details[open]")).to_have_count(1)
+        await page.get_by_role("button", name="Pause").click()
+        await expect(lines).to_have_count(await _events(town))
+        before = await lines.all_inner_texts()
+        await there.enter_async_context(town.newcomer("one-event-b"))
+        await expect(page.get_by_text("1 more while paused")).to_be_visible()
+        assert await lines.all_inner_texts() == before
+        await page.get_by_role("button", name="Go on").click()
+        await expect(lines.filter(has_text="one-event-b")).to_have_count(1)
+        await expect(page.get_by_text("more while paused")).to_have_count(0)
 
 
 async def test_events_are_filtered_by_kind_and_machine_and_the_address_says_so(

@@ -104,17 +104,23 @@ class Town:
         return bool(states[status] == count)
 
     @asynccontextmanager
-    async def guest(self, node_id: str, **changes: Any) -> AsyncIterator[None]:
-        """A ready machine that is gone after a test, however that ends."""
+    async def newcomer(self, node_id: str, **changes: Any) -> AsyncIterator[None]:
+        """A machine that has registered, and is gone after a test, however that ends."""
         await self.machines.register(node_id, **changes)
-        for _ in range(3):
-            await self.beats([node_id])
         try:
-            # Heartbeats that follow before it was judged ready would be forgotten by that.
-            await until(partial(self._is_ready, node_id), f"{node_id} is ready")
             yield
         finally:
             await self.registry.remove(node_id, "ann", "the test is over")
+
+    @asynccontextmanager
+    async def guest(self, node_id: str, **changes: Any) -> AsyncIterator[None]:
+        """As `newcomer`, and ready."""
+        async with self.newcomer(node_id, **changes):
+            for _ in range(3):
+                await self.beats([node_id])
+            # Heartbeats that follow before it was judged ready would be forgotten by that.
+            await until(partial(self._is_ready, node_id), f"{node_id} is ready")
+            yield
 
     async def _is_ready(self, node_id: str) -> bool:
         return (await self.machines.fleet.facts(node_id)).status is Status.READY

@@ -16,6 +16,9 @@ from registry.ports import free_ports
 from tests.support.fleet import until
 from tests.support.prometheus import program
 
+PATIENCE_S = 3
+"""Longer than a busy machine keeps a gateway from answering, and shorter than a silent node is
+waited for."""
 _DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 _FILES = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
 _PACKAGES = {"haproxy": "haproxy", "nginx": "nginx-light"}
@@ -35,12 +38,12 @@ async def balancer(
     kind: str, directory: Path, gateways: Sequence[int], authority: trustme.CA
 ) -> AsyncIterator[Balancer]:
     """A load balancer of this kind before gateways on these ports. Its patience with requests is
-    cut to a second, that with node sockets is as it is deployed."""
+    cut to `PATIENCE_S`, that with node sockets is as it is deployed."""
     plain, tls = free_ports(2)
     text = (_DEPLOY / kind / _FILES[kind]).read_text()
     text = _with_tls(kind, text, directory, authority)
     text = text.replace("8088", str(plain)).replace("8443", str(tls))
-    text = re.sub(r"\b60s\b", "1s", text)
+    text = re.sub(r"\b60s\b", f"{PATIENCE_S}s", text)
     text = "\n".join(_servers(text.splitlines(), gateways))
     config = directory / _FILES[kind]
     config.write_text(text + "\n")

@@ -42,11 +42,6 @@ def mutants() -> Iterator[Mutant]:
         ("a long pass keeps watch", "            await self._patrol.keep()\n", ""),
         ("who beats again is not held", "self._brake.heard(id_)", "pass"),
         ("stopped amid a page", "elif self._may_judge_by_time(partition):", "elif True:"),
-        (
-            "an outage ends no warm-up",
-            "if decision.by_time and not self._may_judge_by_time(partition):",
-            "if silent and not self._may_judge_by_time(partition):",
-        ),
     )
     yield from guards(
         "sweeper/judge.py",
