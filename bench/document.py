@@ -206,6 +206,10 @@ def sockets() -> str:
             return "—"
         return " / ".join(_milliseconds(found[q]) for q in ("p50", "p99", "max"))
 
+    def ready(run: dict[str, Any]) -> str:
+        found = run["seconds"]["third beat to ready"]
+        return " / ".join(f"{_number(found[q] * 1000)} ms" for q in ("p50", "p99", "max"))
+
     def killed(run: dict[str, Any]) -> str:
         found = run["gateway_killed"]
         back = found["all_ready_again_after_s"]
@@ -228,6 +232,7 @@ def sockets() -> str:
         ("machine", lambda r: r["machine"]),
         ("all registered / all ready after", lambda r:
             f"{r['registered_after_s']:.0f} s / {r['ready_after_s']:.0f} s"),
+        ("third heartbeat to ready: p50 / p99 / most", ready),
         ("heartbeats", lambda r: _number(r["counts"]["beats"])),
         ("falsely offline / falsely degraded", lambda r:
             f"{finding(r, 'falsely offline')} / {finding(r, 'falsely degraded')}"),
