@@ -199,7 +199,7 @@ class Life(RuleBasedStateMachine):
     @rule(who=st.sampled_from(SWEEPERS))
     def everything_is_judged(self, who: str) -> None:
         """Once a sweeper has looked until nothing waits, no change of state is called for that was
-        not made, but of those whom another sweeper took and stopped with, whose alarm a late call
+        not made, but of those whom a sweeper took and stopped with, whose alarm a late call
         set anew, or whose silence could not be told a moment ago: they ring again."""
         self.do(self._settle(who))
 
@@ -237,7 +237,8 @@ class Life(RuleBasedStateMachine):
         for id_ in IDS:
             called = w.book.called_for(id_, lambda gateway: gateway in w.gateways)
             taken_at, by = w.book.popped.get(id_, (0, ""))
-            another_has_it = by != who and w.clock.store_now - taken_at <= 5 * S
+            not_here = by != who or w.broke_off.get(by, -1) >= taken_at
+            another_has_it = not_here and w.clock.store_now - taken_at <= 5 * S
             silent = called == ("offline", "heartbeat_timeout")
             nobody_heard = by_time(w.book.place(id_), called) and not w.gateways
             put_off = w.clock.store_now <= w.book.put_off.get(id_, 0) or (

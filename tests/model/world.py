@@ -90,6 +90,7 @@ class World:
         self.gateways: set[str] = set()
         self.holds: list[str] = []
         self.let_go: dict[str, int] = {}
+        self.broke_off: dict[str, int] = {}  # when a sweeper's look was not answered
         self.snapshot: tuple[dict[bytes, tuple[bytes, int]], Kept] | None = None
         self._made = 0
 
@@ -260,6 +261,7 @@ class World:
                     self.let_go[who] = self.clock.store_now
             sweeper._answered()
         except StoreError as error:
+            self.broke_off[who] = self.clock.store_now
             sweeper._unanswered(error)
 
     async def brake_holds(self, who: str, waiting: int) -> None:

@@ -82,7 +82,6 @@ def mutants() -> Iterator[Mutant]:
         ("the silent are not", "left > 0 and left <= timeout", "left <= timeout"),
         ("a skewed key is none", "left > 0 and left <= timeout", "left > 0"),
         ("the removed are not counted", "and not removed(r[1], r[2], r[4]) then", "then"),
-        ("nor what the offline could do", "if status ~= 'offline' then", "if true then"),
     )
     yield from guards(
         "registry/tallies.py",
