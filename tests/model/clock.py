@@ -43,7 +43,8 @@ class Clock:
 
     def stepped_since(self, store_at: int) -> bool:
         """Whether the store's clock stepped since it showed an instant."""
-        return store_at - self._ahead <= self._stepped_at
+        at = store_at - self._ahead  # of the future, where it stepped back
+        return at > self.now or at <= self._stepped_at
 
     def begins_anew(self) -> None:
         """Time begins again, so that every run is as the first."""
