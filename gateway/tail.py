@@ -116,11 +116,14 @@ class Tail:
         self.ended = True
         self._tell()
 
-    async def page(self, places: Places, partitions: Sequence[int] = EVERYWHERE) -> Page:
-        """A read of one watcher's own. Raises StoreUnavailable."""
-        async with self._pages:
-            self._metrics.event_reads.labels("behind").inc()
-            return await self._registry.events_behind(places, partitions=partitions)
+    async def page(
+        self, places: Places, partitions: Sequence[int] = EVERYWHERE, *, sure: bool = True
+    ) -> Page:
+        """A read of one watcher's own; `sure` as in `events_behind`. Raises StoreUnavailable."""
+        self._metrics.event_reads.labels("behind").inc()
+        return await self._registry.events_behind(
+            places, partitions=partitions, turn=self._pages, sure=sure
+        )
 
     async def reach_back(self, after: Cursor) -> None:
         """Has the ring begin at a cursor if that is not too far back, so that all who come back at
@@ -135,7 +138,8 @@ class Tail:
             while lacking := [p for p in EVERYWHERE if cursor.places[p] < start.places[p]]:
                 if size >= ring.room:
                     return
-                page = await self.page(cursor.places, lacking)
+                # Others wait behind us: whether it is lost for sure is for the watcher to find out.
+                page = await self.page(cursor.places, lacking, sure=False)
                 if page.loss is not None:
                     return
                 for event in page.events:

@@ -84,19 +84,19 @@ class Sentinels(Sentinel):
         words: list[Word] = []
         errors: list[Exception] = []
         pending = {self._asking(place, service) for place in range(len(self.sentinels))}
-        while pending:
+        last = False
+        while pending and not last:
+            last = bool(words)
             done, pending = await asyncio.wait(
                 pending,
-                timeout=_OTHERS_S if words else None,
-                return_when=asyncio.ALL_COMPLETED if words else asyncio.FIRST_COMPLETED,
+                timeout=_OTHERS_S if last else None,
+                return_when=asyncio.ALL_COMPLETED if last else asyncio.FIRST_COMPLETED,
             )
             for answer in [task.result() for task in done]:
                 if isinstance(answer, Word) and answer.epoch >= self._newest[service][0]:
                     words.append(answer)
                 elif isinstance(answer, Exception):
                     errors.append(answer)
-            if not done:
-                break
         return words, errors
 
     def _asking(self, place: int, service: str) -> asyncio.Task[Word | Exception | None]:

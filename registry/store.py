@@ -23,6 +23,7 @@ from registry.errors import StoreError, StoreMisbehaved, StoreRefused, StoreUnav
 from registry.opening import AT_ONCE_MOST, PLAIN, Access, explained, opened
 from registry.primary import Sentinels
 from registry.script import Script, load
+from registry.shared_look import SharedLook
 
 T = TypeVar("T")
 Args = Sequence[Any] | Callable[[], Sequence[Any]]
@@ -69,6 +70,7 @@ class Store:
         self.observer: Observer | None = None
         self._under_way = asyncio.Semaphore(at_once)
         self._sentinels: Sentinels | None = None
+        self._look = SharedLook(self._ask_sentinels)
         self._beside: asyncio.Task[None] | None = None
         self._url = ""
         self._reached = False
@@ -324,13 +326,17 @@ class Store:
             await self.client.nodes_manager.initialize()
 
     async def look_for_primary(self) -> bool:
-        """Asks the sentinels at once who is primary, so that what is asked next is asked there, and
-        says whether there are any; if none answers, nothing changes."""
+        """Asks the sentinels who is primary, together with all who want to know now, so that what
+        is asked next is asked there, and says whether there are any; if none answers, nothing
+        changes."""
         if self._sentinels is None:
             return False
+        await self._look.had()
+        return True
+
+    async def _ask_sentinels(self) -> None:
         with contextlib.suppress(*_LOST, rx.RedisError):
             await self.client.connection_pool.get_master_address()
-        return True
 
     def nodes_of(self, channels: Sequence[str]) -> dict[str, list[str]]:
         """Channels by the store node that serves them; one nameless group where that is one."""

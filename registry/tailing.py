@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -24,6 +25,7 @@ together these take it some 3 ms."""
 
 
 EVERYWHERE = range(PARTITIONS)
+_AT_ONCE = nullcontext()
 
 
 class Loss(StrEnum):
@@ -84,15 +86,24 @@ class Tailing(Base):
         partitions: Sequence[int] = EVERYWHERE,
         check: bool = True,
         each: int = EACH,
+        turn: AbstractAsyncContextManager[Any] = _AT_ONCE,
+        sure: bool = True,
     ) -> Page:
         """The events that follow some places, in the order of their ids as far as clocks agree.
 
         A place is looked for where anything follows it; with `check` all are, so that the loss of
-        a stream's end is noticed before anything follows there."""
-        page = await self._behind(places, partitions, check, each)
+        a stream's end is noticed before anything follows there.
+
+        With `sure` the sentinels are asked before it is told that the store lost events. `turn` is
+        held while the store is read, and not while they are asked."""
+        async with turn:
+            page = await self._behind(places, partitions, check, each)
+        if not sure:
+            return page
         if page.loss is Loss.STORE_LOST_EVENTS and await self.store.look_for_primary():
             # Who read that place may have heard of a new primary before us.
-            page = await self._behind(places, partitions, check, each)
+            async with turn:
+                page = await self._behind(places, partitions, check, each)
         return page
 
     async def _behind(

@@ -10,9 +10,12 @@ import pytest
 import pytest_asyncio
 from redis.asyncio.sentinel import MasterNotFoundError
 
+from gateway.metrics import Metrics
+from gateway.tail import Tail
 from registry import primary
-from registry.cursor import BEGINNING
+from registry.cursor import BEGINNING, Cursor
 from registry.embedded import EmbeddedStore
+from registry.ending import end
 from registry.registry import Registry
 from registry.settings import RegistrySettings
 from registry.store import Store
@@ -21,6 +24,7 @@ from tests.support.fleet import until
 from tests.support.launching import said
 
 AT_ONCE = 8
+READERS = 20
 DEPOSED = "deposed"
 SELDOM_S, OFTEN_S = 3600.0, 0.05
 
@@ -161,6 +165,55 @@ async def test_what_no_sentinel_denies_is_lost(
     monkeypatch.setattr(manager, "discover_master", nobody_answers)
     read_elsewhere = ((2, 1), *BEGINNING[1:])
     assert (await registry.events_behind(read_elsewhere)).loss is Loss.STORE_LOST_EVENTS
+
+
+async def test_many_whose_places_are_lost_are_told_after_two_looks(
+    primaries: tuple[EmbeddedStore, EmbeddedStore], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, _ = primaries
+    registry = Registry(store, RegistrySettings())
+    former.command("XADD", registry.keys.events(0), "2-1", "type", "mend")
+    await write(store)  # connections ask the sentinels when they are opened
+    looks, wanted, answers = 0, 0, asyncio.Event()
+
+    async def discover(service: str) -> tuple[str, int]:
+        nonlocal looks
+        looks += 1
+        await answers.wait()
+        return "127.0.0.1", former.port
+
+    look = store.look_for_primary
+
+    async def wanting() -> bool:
+        nonlocal wanted
+        wanted += 1
+        return await look()
+
+    monkeypatch.setattr(store.client.connection_pool.sentinel_manager, "discover_master", discover)
+    monkeypatch.setattr(store, "look_for_primary", wanting)
+    tail = Tail(registry, Metrics(), poll_s=0.01, buffer_bytes=1_000_000)
+    following = asyncio.create_task(tail.run())
+    lost = Cursor(await registry.event_epoch(), ((1, 1), *BEGINNING[1:]))
+    readers = [asyncio.create_task(told_of(tail, lost)) for _ in range(READERS)]
+
+    async def all_want() -> bool:
+        return wanted == READERS
+
+    await until(all_want, "all want the sentinels to be asked at once")
+    answers.set()
+    assert await asyncio.gather(*readers) == [Loss.STORE_LOST_EVENTS] * READERS
+    assert looks == 2
+    await end([following])
+
+
+async def told_of(tail: Tail, lost: Cursor) -> Loss | None:
+    """What a reader is told who comes with a cursor."""
+    watch = await tail.join(lost)
+    async for batch in watch.batches(30):
+        for entry in batch:
+            watch.leave()
+            return entry.loss
+    raise AssertionError("told nothing")
 
 
 async def write(store: Store) -> None:

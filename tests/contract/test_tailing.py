@@ -220,6 +220,14 @@ async def test_ids_only_grow_whatever_came_before(registry: Registry) -> None:
         assert ids[-1][1] < 2**53
 
 
+async def test_the_store_is_read_only_when_it_is_the_readers_turn(registry: Registry) -> None:
+    turn = asyncio.Semaphore(1)
+    async with turn:
+        reading = asyncio.create_task(registry.events_behind(BEGINNING, turn=turn))
+        assert not (await asyncio.wait([reading], timeout=0.1))[0]
+    assert await reading == Page([], BEGINNING)
+
+
 async def test_a_stream_that_is_gone_is_noticed(registry: Registry) -> None:
     await add(registry, 5)
     read = await registry.event_ends()

@@ -170,6 +170,14 @@ async def test_a_sentinel_that_is_always_the_last_to_answer_is_heard(hasty: None
     await until(believed, "it is heard")
 
 
+async def test_others_are_waited_for_once_not_again_after_each_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(primary, "_OTHERS_S", 2 * SLOW_S)
+    too_late = Says(5, NEW, after_s=3 * SLOW_S)
+    assert await named_by(Says(4, FORMER), Says(4, FORMER, after_s=SLOW_S / 2), too_late) == FORMER
+
+
 async def test_closing_ends_what_is_still_asked(hasty: None) -> None:
     before = asyncio.all_tasks()
     sentinels = asking(Says(4, FORMER), Silent(4, FORMER))

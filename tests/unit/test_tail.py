@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, cast
 
 import pytest
@@ -23,6 +24,7 @@ from registry.tailing import EVERYWHERE, Loss, Page
 from tests.support.fleet import until
 
 QUIET_S = 0.01
+_AT_ONCE = nullcontext()
 WORDS = 2**21 - 1
 """As in `lib/event.lua`."""
 
@@ -40,6 +42,11 @@ class Streams:
         self.clock = 1000
         self.away = False
         self.reads = 0
+        self.sentinels: asyncio.Event | None = None
+        """Once set they answer those who ask."""
+        self.unsure = 0
+        """How many asked them."""
+        self.reading = self.most_reading = 0
 
     def add(self, partition: int) -> None:
         self.clock += self.chance.choice((0, 0, 0, 1, 2))
@@ -88,6 +95,21 @@ class Streams:
         partitions: Sequence[int] = EVERYWHERE,
         check: bool = True,
         each: int = 3,
+        turn: AbstractAsyncContextManager[Any] = _AT_ONCE,
+        sure: bool = True,
+    ) -> Page:
+        async with turn:
+            self.reading += 1
+            self.most_reading = max(self.reading, self.most_reading)
+            page = await self._behind(places, partitions, check, each)
+            self.reading -= 1
+        if sure and page.loss is Loss.STORE_LOST_EVENTS and self.sentinels is not None:
+            self.unsure += 1
+            await self.sentinels.wait()
+        return page
+
+    async def _behind(
+        self, places: Places, partitions: Sequence[int], check: bool, each: int
     ) -> Page:
         await self._answer()
         found: list[Event] = []
@@ -350,6 +372,42 @@ async def test_who_comes_from_too_far_back_reads_the_store_alone_and_loses_nothi
         await reading
         await catch_up(told, streams, tail)
         told.is_right(streams, BEGINNING)
+
+
+async def test_nobody_waits_while_others_who_may_have_lost_events_have_the_sentinels_asked() -> (
+    None
+):
+    chance = random.Random(1)
+    streams = Streams(chance)
+    streams.sentinels = asyncio.Event()
+    for _ in range(300):
+        streams.add(chance.randrange(8))
+    behind = Cursor(streams.epoch, BEGINNING)
+    lost = Cursor(streams.epoch, ((1, 1), *BEGINNING[1:]))
+    async with tails(streams, 1, buffer_bytes=10_000) as (tail,):
+        unsure = [Told(lost) for _ in range(5)]
+        reading = [asyncio.create_task(told.read(tail, 1)) for told in unsure]
+
+        async def all_wait() -> bool:
+            return streams.unsure == len(unsure)
+
+        await until(all_wait, "all have the sentinels asked at once")
+        other = await told_to_now(tail, behind)
+        assert (len(other.events), other.losses) == (300, [])
+        streams.sentinels.set()
+        await asyncio.gather(*reading)
+        assert [told.losses for told in unsure] == [[Loss.STORE_LOST_EVENTS]] * len(unsure)
+
+
+async def test_however_many_read_the_store_by_themselves_two_do_so_at_once() -> None:
+    streams = Streams(random.Random(1))
+    streams.add(1)
+    ahead = Cursor(streams.epoch, ((streams.clock + 1000, 1),) * PARTITIONS)
+    async with tails(streams, 1) as (tail,):
+        readers = [Told(ahead) for _ in range(20)]
+        await asyncio.gather(*(told.read(tail, 1) for told in readers))
+        assert all(told.losses == [Loss.STORE_LOST_EVENTS] for told in readers)
+        assert streams.most_reading in (2, 3), "maybe with the one who reads for all"
 
 
 async def test_who_falls_behind_what_is_kept_is_told_so_and_goes_on_from_the_store() -> None:

@@ -31,6 +31,11 @@ def mutants() -> Iterator[Mutant]:
         "registry/tailing.py",
         contract("tailing"),
         ("order", "[event for event in found if event.id <= fullest]", "found"),
+        (
+            "a read has its turn",
+            "        async with turn:\n            page",
+            "        if True:\n            page",
+        ),
         ("old or lost", "if trimmed and behind and place <= last else", "if True else"),
         prefix="events, tailing",
     )
@@ -77,6 +82,13 @@ def mutants() -> Iterator[Mutant]:
             "watch.due = await self._registry.event_cursor()",
             "pass",
         ),
+        ("only who asked ends", "if to_now:", "if True:"),
+        (
+            "nobody waits behind who asks the sentinels",
+            "self.page(cursor.places, lacking, sure=False)",
+            "self.page(cursor.places, lacking)",
+        ),
+        ("two read at once", "turn=self._pages, ", ""),
         ("a loss", "await self._lose(self._ring, page.loss)", "pass"),
         (
             "nobody watches",

@@ -121,7 +121,30 @@ def mutants() -> Iterator[Mutant]:
             "page.loss is Loss.STORE_LOST_EVENTS and await self.store.look_for_primary()",
             "False",
         ),
+        keyword="called_lost",
+    )
+    yield from guards(
+        "registry/store.py",
+        contract("one_primary_at_a_time"),
+        (
+            "sentinels that do not answer change nothing",
+            "with contextlib.suppress(*_LOST, rx.RedisError):",
+            "with contextlib.nullcontext():",
+        ),
+        ("a look is shared", "await self._look.had()", "await self._ask_sentinels()"),
         keyword="lost",
+        prefix="store, sentinels",
+    )
+    yield from guards(
+        "registry/shared_look.py",
+        unit("shared_look"),
+        ("one is enough for all", "if self._ended > before:", "if False:"),
+        ("none that had begun before", "if self._ended > before:", "if self._ended >= before:"),
+        (
+            "one that came to its end",
+            "self._begun += 1\n",
+            "self._begun += 1; self._ended = self._begun\n",
+        ),
     )
     yield from guards(
         "registry/primary.py",
@@ -133,7 +156,12 @@ def mutants() -> Iterator[Mutant]:
             "up = not (state",
         ),
         ("a primary that is down", "if newest is None or not newest.up:", "if newest is None:"),
-        ("others are not waited for", "timeout=_OTHERS_S if words else None", "timeout=None"),
+        (
+            "others are waited for once",
+            "while pending and not last:",
+            "while pending and (not last or done):",
+        ),
+        ("others are not waited for", "timeout=_OTHERS_S if last else None", "timeout=None"),
         (
             "what was heard before is remembered",
             " and answer.epoch >= self._newest[service][0]:",
