@@ -28,6 +28,7 @@ from gateway.standing import Standing
 from gateway.tail import Tail
 from gateway.tokens import JoinTokens, NodeTokens
 from gateway.wheel import Wheel
+from registry.ending import end
 from registry.errors import StoreError
 from registry.logs import log
 from registry.measuring import program_version
@@ -36,6 +37,7 @@ from registry.registry import Registry
 logger = logging.getLogger("muster.gateway")
 
 FLUSH_S = 2.0
+_END_S = 3.0  # a subscription alone may take 1 s to end
 
 
 def new_gateway_id() -> str:
@@ -121,9 +123,7 @@ class Gate:
         await self.batcher.drain(FLUSH_S)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.presence.withdraw(), FLUSH_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks, _END_S)
         await self.registry.close()
 
     async def drain(self) -> None:

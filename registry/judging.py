@@ -205,6 +205,15 @@ class Judging(Base):
         )
         return [text(i) for i in reply[0]]
 
+    async def alarmed(self, partition: int, low: int, limit: int) -> list[str]:
+        """Ids of a partition that have an alarm, the latest first, beginning at the `low`th. In
+        this direction another alarm that is set on meanwhile makes an id come twice; in the other
+        it would be passed over."""
+        reply = await self.store.commands(
+            [("ZRANGE", self.keys.due(partition), low, low + limit - 1, "REV")]
+        )
+        return [text(i) for i in reply[0]]
+
     async def index_names(self, partition: int) -> list[str]:
         """Capabilities that ever had a ready index in the partition."""
         reply = await self.store.commands([("SMEMBERS", self.keys.names(partition))])

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from registry.ending import end
 from registry.errors import StoreError, StoreUnavailable
 from registry.events import EventType
 from registry.keys import PARTITIONS
@@ -30,7 +31,7 @@ _SLEEP_MOST_S = 0.25
 _ALARMS_S = 0.1  # alarms that ring so soon after each other are answered together
 _BACK_OFF_S = 0.5
 _MASS_SHOWN_S = 600.0
-_END_S = 2.0  # the store's client may swallow a cancellation; nothing waits for it longer
+_END_S = 2.0  # a subscription alone may take 1 s to end
 
 
 class Sweeper:
@@ -89,9 +90,7 @@ class Sweeper:
             await self._sweep()
         finally:
             self._stopping.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=_END_S)
+            await end(tasks, _END_S)
             with contextlib.suppress(StoreError):
                 await self.registry.release(sorted(self.watch.held), self.owner)
                 await self.registry.withdraw_sweeper(self.owner)

@@ -62,5 +62,6 @@ class SweeperMetrics(StoreMeasures):
             "muster_commits_stale_total", "Judgements refused: the store had moved on."
         )
         self.repairs = self.counter(
-            "muster_index_repairs_total", "Index places put right by the repair pass."
+            "muster_index_repairs_total",
+            "Nodes whose index places the repair pass put right, or which it put back on the roll.",
         )

@@ -44,9 +44,9 @@ class Repair:
         return touched
 
     async def _places(self, partition: int) -> dict[str, set[str]]:
-        """Where each id is found. Turned around once: a fleet whose every node has a label of its
-        own has as many indexes as nodes, and asking each index for each node would be their
-        product."""
+        """In which indexes each id is; in none if it has an alarm only, as every record has one.
+        Turned around once: a fleet whose every node has a label of its own has as many indexes as
+        nodes, and asking each index for each node would be their product."""
         registry = self._registry
         places: dict[str, set[str]] = {}
         names = await registry.index_names(partition)
@@ -56,6 +56,11 @@ class Repair:
             for name, ids in zip(group, found, strict=True):
                 for id_ in ids:
                     places.setdefault(id_, set()).add(name)
+        read = 0
+        while alarmed := await registry.alarmed(partition, read, self._batch):
+            read += len(alarmed)
+            for id_ in alarmed:
+                places.setdefault(id_, set())
         return places
 
     async def _indexes(self, facts: Facts, found: set[str]) -> int:
@@ -68,8 +73,8 @@ class Repair:
     async def _strangers(
         self, partition: int, places: dict[str, set[str]], counted: Counter[str]
     ) -> int:
-        """Who is in an index and not on the roll: put back there, or, who has no record, taken out
-        of the index."""
+        """Who is in an index or has an alarm, and is not on the roll: put back there, or, who has
+        no record, taken out of the indexes."""
         registry = self._registry
         touched = 0
         ids = sorted(places)
@@ -81,7 +86,7 @@ class Repair:
             for facts in known:
                 _count(facts, counted)
                 await self._indexes(facts, places[facts.node_id])
-            for id_ in set(some).difference(facts.node_id for facts in known):
+            for id_ in sorted(set(some).difference(facts.node_id for facts in known)):
                 touched += int(await registry.unindex(id_, partition, sorted(places[id_])))
             touched += len(known)
         return touched

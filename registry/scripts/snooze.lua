@@ -3,8 +3,8 @@
 -- nothing: it is set on here, and nobody needs to read what the node is judged by. Healthy is: ready,
 -- every verdict of its window passed, neither leaving nor wanted to drain, its key stands, and no
 -- deadline of its record has come. Of anybody else the alarm keeps ringing until it was judged.
--- Unlike arm it does not see to the roll: the healthy are in an index, and from there the repair puts
--- back whom a lost roll lacks. That it costs nothing here matters: this runs for the whole fleet.
+-- Unlike arm it does not see to the roll: the repair puts back whom a lost roll lacks. That it costs
+-- nothing here matters: this runs for the whole fleet.
 --
 -- KEYS  per id: its partition's unobserved (int) and due (zset), n (hash), intent (hash), ttl (string)
 -- ARGV  limits, then the ids

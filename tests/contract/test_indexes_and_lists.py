@@ -6,7 +6,7 @@ import pytest
 
 from registry.keys import partition_of
 from registry.listing import CursorError, Filter
-from registry.model import Reason, Status
+from registry.model import Change, Reason, Status
 from registry.registry import Registry
 from registry.requirement import Requirement
 from sweeper.repair import Repair
@@ -137,6 +137,38 @@ async def test_whom_a_lost_roll_lacks_is_put_back_though_nobody_but_the_repair_s
     assert await registry.index_members(p, "any") == set(same)
     assert await registry.index_members(p, "asr:zh") == set(same)
     assert await repair.partition(p) == 0
+
+
+async def test_whom_no_index_has_comes_back_to_a_lost_roll_too_and_counts_once(
+    registry: Registry,
+) -> None:
+    fleet = Fleet(registry)
+    p = partition_of("node-A")
+    ghost, *same = sorted(f"n{i}" for i in range(2000) if partition_of(f"n{i}") == p)[:6]
+    _, weak, *gone = same
+    for node_id in same:
+        await fleet.make_ready(node_id)
+    assert isinstance(await fleet.commit(Status.DEGRADED, Reason.GPU_UNAVAILABLE, weak), Change)
+    for node_id in gone:
+        await fleet.leave(node_id, drain=False)
+        change = await fleet.commit(Status.OFFLINE, Reason.UNREGISTERED, node_id)
+        assert isinstance(change, Change)
+    assert await registry.remove(gone[0], "op", "sold")
+    before = await registry.counts([p])
+    assert {s: n for s, n in before.items() if n} == {"ready": 1, "degraded": 1, "offline": 2}
+    client, keys = registry.store.client, registry.keys
+    alarms = await client.zrange(keys.due(p), 0, -1, withscores=True)
+    await client.delete(keys.roll(p))
+    await client.zadd(keys.due(p), {ghost: 1})
+    repair = Repair(registry, 2)
+    assert await repair.partition(p) == len(same)
+    assert await registry.roll(p, "", 100) == same
+    assert await registry.counts([p]) == before
+    after = dict(await client.zrange(keys.due(p), 0, -1, withscores=True))
+    assert sorted(after) == sorted(id_ for id_, _ in alarms)
+    assert [after[id_.encode()] for id_ in gone] == [dict(alarms)[id_.encode()] for id_ in gone]
+    assert await repair.partition(p) == 0
+    assert await registry.counts([p]) == before
 
 
 async def test_repair_on_stale_facts_changes_nothing(registry: Registry) -> None:

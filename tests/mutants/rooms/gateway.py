@@ -99,6 +99,15 @@ def mutants() -> Iterator[Mutant]:
         ),
     )
     yield from guards(
+        "gateway/gate.py",
+        unit("gate"),
+        (
+            "it stops though a loop does not notice",
+            "await end(self._tasks, _END_S)",
+            "await end(self._tasks, 3600)",
+        ),
+    )
+    yield from guards(
         "gateway/presence.py",
         unit("gateway_presence"),
         ("beats go before the gateway is back", "not await self._batcher.drain(FLUSH_S)", "False"),

@@ -110,6 +110,7 @@ def mutants() -> Iterator[Mutant]:
             "for facts in known:\n                _count(facts, counted)",
             "for facts in known:",
         ),
+        ("whom no index has", "places.setdefault(id_, set())\n", "pass\n"),
         ("what is right stays", "if found == own:", "if True:"),
     )
     yield from guards(
