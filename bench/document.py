@@ -327,6 +327,7 @@ def store() -> str:
             f"{at['at_rest']['sweeper_cores']:.3f} / {at['at_rest']['store_cores']:.3f}"),
         ("an alarm of a living node: sweeper / store, µs", lambda at: spent(at, "alarms")),
         ("a node that fell silent: sweeper / store, µs", lambda at: spent(at, "fallen_silent")),
+        ("events kept", lambda at: f"{at['events_kept']:,}".replace(",", " ")),
         ("longest command", lambda at:
             f"{max(c['longest_ms'] for c in at['slowest_commands']):.0f} ms"),
     ]  # fmt: skip
