@@ -80,6 +80,17 @@ def mutants() -> Iterator[Mutant]:
         keyword="not fakeredis",
     )
     yield from guards(
+        "sweeper/patrol.py",
+        _MODEL,
+        (
+            "no gateway, no warm-up is over",
+            "            self.watch.nobody_hears()",
+            "            pass",
+        ),
+        prefix="life, sweeper",
+        keyword="while_no_gateway_is_there and not fakeredis",
+    )
+    yield from guards(
         "sweeper/brake.py",
         _MODEL,
         ("a pace", "if self._let < 1 + (now - self.since) * per_ms:", "if True:"),

@@ -36,11 +36,6 @@ def mutants() -> Iterator[Mutant]:
         "sweeper/patrol.py",
         contract("sweeping"),
         ("no gateway, no observing", "return bool(self.gateways)", "return True"),
-        (
-            "no gateway, no warm-up is over",
-            "            self.watch.nobody_hears()",
-            "            pass",
-        ),
     )
     yield from guards(
         "sweeper/judge.py",
