@@ -139,7 +139,7 @@ def mutants() -> Iterator[Mutant]:
         "registry/shared_look.py",
         unit("shared_look"),
         ("one is enough for all", "if self._ended > before:", "if False:"),
-        ("none that had begun before", "if self._ended > before:", "if self._ended >= before:"),
+        ("none that had begun before", "before = self._begun", "before = self._ended"),
         (
             "one that came to its end",
             "self._begun += 1\n",
