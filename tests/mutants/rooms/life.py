@@ -88,7 +88,7 @@ def mutants() -> Iterator[Mutant]:
             "            pass",
         ),
         prefix="life, sweeper",
-        keyword="while_no_gateway_is_there and not fakeredis",
+        keyword="(no_gateway_is_there or own_age or stepped_back) and not fakeredis",
     )
     yield from guards(
         "sweeper/brake.py",
