@@ -51,7 +51,7 @@ def test_who_was_refused_is_not_one_of_those_lost() -> None:
     fallen(brake, 31)
     for i in range(31):
         brake.refused(f"node-{i}")
-    assert not brake.look(NOW, 100, PARTITIONS, 0) and not brake.mass
+    assert not brake.look(NOW, 69, PARTITIONS, 0) and not brake.mass
 
 
 def test_a_sweeper_with_some_partitions_counts_its_share_of_them() -> None:

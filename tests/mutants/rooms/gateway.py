@@ -44,7 +44,7 @@ def mutants() -> Iterator[Mutant]:
             "random.uniform(interval_ms / 15, interval_ms / 5)",
             "random.uniform(1000, 3000)",
         ),
-        keyword="UNAVAILABLE",
+        keyword="UNAVAILABLE or RATE_LIMITED",
     )
     yield from guards(
         "gateway/session.py",
@@ -100,7 +100,7 @@ def mutants() -> Iterator[Mutant]:
     )
     yield from guards(
         "gateway/gate.py",
-        unit("gate"),
+        (*unit("gate"), *unit("ending")),
         (
             "it stops though a loop does not notice",
             "await end(self._tasks, _END_S)",

@@ -96,5 +96,5 @@ def mutants() -> Iterator[Mutant]:
         ("a pace", "if self._let < 1 + (now - self.since) * per_ms:", "if True:"),
         ("a deadline", "if self.since and now >= self.until:", "if False:"),
         prefix="life, brake",
-        keyword="brake and not fakeredis",
+        keyword="(brake or stepped_back) and not fakeredis",
     )
