@@ -12,9 +12,8 @@ from tests.soak.soaking import Soak, run
 from tests.soak.verdict import judged
 
 SHORT = Soak(nodes=120, minutes=10.0, speed=10.0, every_s=1.0, per_s=100.0)
-OF_THE_MACHINE = ("no slower", "does not grow", "own pace", "p99", "beside its sockets")
-"""What a busy machine breaks: `make soak` judges that. A descriptor beside a process's sockets may
-be one more connection to the store, of a pool that fills as more is asked at once."""
+OF_THE_MACHINE = ("no slower", "does not grow", "own pace", "p99")
+"""What a busy machine breaks: `make soak` judges that."""
 
 
 @pytest.mark.slow

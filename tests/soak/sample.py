@@ -9,7 +9,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Part:
     """One process: since when it lives (its pid), resident bytes, descriptors, processor seconds
-    since it started, node sockets, bytes of its log."""
+    since it started, sockets (a gateway's nodes, the store's clients), bytes of its log."""
 
     pid: int
     rss: int

@@ -55,7 +55,7 @@ class Sampler:
         readings = await asyncio.to_thread(usage.taken, pages, [])
         to_store = _to_store(self._readings, readings)
         self._readings = readings
-        parts = self._parts(readings, pages)
+        parts = self._parts(readings, pages, await self.store.clients())
         store_bytes, keys, events = await self.store.kept()
         ack, beats = self.fleet.waits()
         now = time.monotonic()
@@ -70,7 +70,9 @@ class Sampler:
         )  # fmt: skip
         self._seen_at = now
 
-    def _parts(self, readings: dict[str, Reading], pages: list[str]) -> dict[str, Part]:
+    def _parts(
+        self, readings: dict[str, Reading], pages: list[str], clients: int
+    ) -> dict[str, Part]:
         parts = {}
         for place, child in enumerate(self.chaos.lives):
             reading = readings.get(pages[place])
@@ -79,7 +81,7 @@ class Sampler:
         for place, child in enumerate(self.made.sweepers):
             parts[f"sweeper {place + 1}"] = _part(child.process.pid, child.log_path)
         store = self.made.store
-        parts["store"] = _part(store.pid, store.log_path)
+        parts["store"] = _part(store.pid, store.log_path, clients)
         return {name: part for name, part in parts.items() if part is not None}
 
 

@@ -92,5 +92,10 @@ class StoreReader:
         *lengths, keys, memory = await pipe.execute()
         return int(memory["used_memory"]), int(keys), sum(map(int, lengths))
 
+    async def clients(self) -> int:
+        """Connections that it has, this one included: a pool opens one more when more is asked at
+        once, and keeps it."""
+        return int((await self._client.info("clients"))["connected_clients"])
+
     async def close(self) -> None:
         await self._client.aclose()
