@@ -27,8 +27,7 @@ _PARTITIONS_AT_ONCE = 8
 
 
 class Judge:
-    """Judges a page of nodes at a time. `overdue_ms` is by how much the most overdue alarm was late
-    since somebody set it to 0."""
+    """Judges a page of nodes at a time."""
 
     def __init__(
         self,
@@ -38,7 +37,7 @@ class Judge:
         patrol: Patrol,
         brake: Brake,
     ) -> None:
-        self.overdue_ms = 0
+        self._overdue_ms = 0
         self._registry = registry
         self._metrics = metrics
         self._patrol = patrol
@@ -46,6 +45,11 @@ class Judge:
         self._brake = brake
         self._limits = Limits.of(settings)
         self._batch = settings.pass_batch
+
+    def take_overdue_ms(self) -> int:
+        """By how much the most overdue alarm was late since this was asked last."""
+        most, self._overdue_ms = self._overdue_ms, 0
+        return most
 
     async def where_it_can(self, waiting: list[Patrolled]) -> None:
         """Together, as that asks least often. On a Cluster much is judged several partitions at a
@@ -103,7 +107,7 @@ class Judge:
         """Most alarms ring for nothing: once a time-out for each healthy node. No rule leads away
         from whom this answers."""
         found = await self._registry.snooze(list(_by_partition(some).items()))
-        self.overdue_ms = max(self.overdue_ms, found.late_ms)
+        self._overdue_ms = max(self._overdue_ms, found.late_ms)
         for id_ in found.ids:
             self._brake.heard(id_)
         return found.ids
@@ -114,7 +118,7 @@ class Judge:
         judged: list[tuple[int, Facts, Decision]] = []
         for partition, facts in page:
             late_ms = facts.now - facts.due if facts.due else 0
-            self.overdue_ms = max(self.overdue_ms, late_ms)
+            self._overdue_ms = max(self._overdue_ms, late_ms)
             if expired(facts, self._limits):
                 old.append(facts)
                 continue

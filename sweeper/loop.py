@@ -140,8 +140,7 @@ class Sweeper:
             self.metrics.nodes.labels(status).set(count)
         await self._mass_expiry(sum(counts.values()) - counts["offline"])
         self.metrics.held.set(len(self.watch.held - unasked))
-        self.metrics.overdue.set(self.judge.overdue_ms / 1000)
-        self.judge.overdue_ms = 0
+        self.metrics.overdue.set(self.judge.take_overdue_ms() / 1000)
         return sleep_s
 
     async def _look(self, partitions: list[int], *, observe: bool) -> float:
@@ -192,7 +191,7 @@ class Sweeper:
             log(logger, logging.WARNING, "store_returned")
 
     def _unanswered(self, error: StoreError) -> None:
-        self.patrol.gateways_known = False
+        self.patrol.forget_gateways()
         self.watch.blink()
         if self.registry.clock.monotonic() - self.watch.last_look > self.settings.lease_ttl_s:
             self._let_go()
@@ -202,7 +201,7 @@ class Sweeper:
 
     def _let_go(self) -> None:
         """The leases have lapsed: another may hold these partitions, and counts their nodes."""
-        self.watch.held.clear()
+        self.watch.let_go(self.watch.held)
         self.metrics.held.set(0)
         self.metrics.nodes.clear()
 

@@ -56,8 +56,12 @@ class Patrol:
         lost = sorted(watch.held - set(mine))
         if lost:
             await registry.release(lost, self._owner)
-            watch.held -= set(lost)
+            watch.let_go(lost)
         return mine
+
+    def forget_gateways(self) -> None:
+        """Which gateways are there is not known any more."""
+        self.gateways_known = False
 
     async def learn_gateways(self) -> None:
         """Which gateways are there."""

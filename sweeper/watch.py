@@ -60,6 +60,10 @@ class Watch:
             if observe:
                 self._observed.add(p)
 
+    def let_go(self, partitions: Iterable[int]) -> None:
+        """Partitions of which this sweeper has the lease no longer."""
+        self.held = self.held.difference(partitions)
+
     def blink(self) -> None:
         """There was time in which this sweeper saw nothing."""
         self._watched_since.clear()
